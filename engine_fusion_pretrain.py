@@ -6,7 +6,6 @@ that resumes from a checkpoint ends where an uninterrupted one does.
 """
 
 import argparse
-import contextlib
 import hashlib
 import logging
 import math
@@ -21,7 +20,7 @@ import torch
 
 from common.devices import choose_device
 from common.errors import InputError
-from common.files import atomic_path, atomic_write_text, check_writable
+from common.files import atomic_path, check_writable
 from common.progress import note, track
 from models.checkpoints import UFF, read_file
 from models.feature_fusion import FeatureFusionBlock
@@ -32,43 +31,20 @@ from uff_training.training_plan import epoch_order, learning_rate, plan
 NOT_RECORDED = ("device", "quiet", "resume", "overwrite", "local_rank")  # options that a checkpoint does not name
 NO_EFFECT = ("num_workers", "save_every", "data_path", "output_dir")  # these may differ when a training resumes
 BETAS = 0.9, 0.95
-CURVE = "uff_loss.csv"
 
 
 class Point(NamedTuple):
-    """One optimiser step: epoch, number from 0, learning rate, mean loss, matching accuracy, pairs per batch."""
+    """One optimiser step: mean loss, share of the RGB patches whose best xyz patch in the batch is their own."""
 
-    epoch: int
-    step: int
-    lr: float
     loss: float
     accuracy: float
-    pairs: float
-
-
-def read_curve(folder: Path) -> list[Point]:
-    """[Point] of the loss curve in a folder, without a row that a kill has cut off; [] if there is none."""
-    points: list[Point] = []
-    if (folder / CURVE).is_file():
-        for row in (folder / CURVE).read_text(encoding="utf-8").splitlines()[1:]:
-            with contextlib.suppress(TypeError, ValueError):
-                points.append(
-                    Point(*(kind(text) for kind, text in zip(Point.__annotations__.values(), row.split(","))))
-                )
-    return points
-
-
-def write_curve(folder: Path, points: list[Point]) -> None:
-    """Write the loss curve of all steps so far."""
-    lines = [",".join(Point._fields), *(",".join(map(repr, point)) for point in points)]
-    atomic_write_text(folder / CURVE, "\n".join(lines) + "\n")
 
 
 class Training:
     """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
 
     Args:
-        options: those of fusion_pretrain.py; with ``resume`` the training continues a checkpoint.
+        options: those of fusion_pretrain.py; with ``resume`` the training continues the last checkpoint.
 
     Raises:
         InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed.
@@ -80,12 +56,12 @@ class Training:
         self.folder = find_pair_files(options.data_path, options.xyz_dim)
         found = checkpoints_in(self.output_dir)
         check_writable(self.output_dir)
-        if found and options.resume is None and not options.overwrite:
+        if found and not options.resume and not options.overwrite:
             raise InputError(
                 f"{found[max(found)]}: a training has been here; --resume goes on with it, --overwrite starts anew "
                 "and deletes its checkpoints, or choose another --output_dir"
             )
-        if options.resume == "" and not found:
+        if options.resume and not found:
             raise InputError(f"{self.output_dir}: no checkpoint-<epoch>.pth to go on from; leave out --resume")
         self.args = {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
         self.args.update(xyz_dim=self.folder.xyz_dim, rgb_dim=self.folder.rgb_dim, files=len(self.folder.paths))
@@ -101,8 +77,8 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.device.type == "cuda")
         self.steps, self.epoch = 0, 0
         self._noted: set[object] = set()
-        if options.resume is not None:
-            self._resume(options.resume or found[max(found)])
+        if options.resume:
+            self._resume(found[max(found)])
         elif options.overwrite:
             for path in found.values():
                 path.unlink()
@@ -158,7 +134,7 @@ class Training:
     # ------------------------------------------------------------ the loop
 
     def run(self) -> tuple[Path, Point | None]:
-        """Train to the end; writes the checkpoints and, after each epoch, the loss curve.
+        """Train to the end; writes the checkpoints.
 
         Returns:
             (the last checkpoint, its last step).
@@ -166,26 +142,24 @@ class Training:
         Raises:
             InputError: a file is damaged, or the loss is not finite; the message names the step and the file.
         """
-        points = [point for point in read_curve(self.output_dir) if point.step < self.steps]
+        last = None
         path = self.checkpoint_path(self.epoch - 1)
         while self.steps < self.plan.steps:
             begun, first = time.perf_counter(), self.steps
             label = f"UFF: epoch {self.epoch + 1} of {self.plan.epochs}"
             coming = min(self.plan.steps_per_epoch, self.plan.steps - first)
-            try:
-                for point in track(self._epoch(), coming, label, "step"):
-                    points.append(point)
-            finally:
-                write_curve(self.output_dir, points)
+            for last in track(self._epoch(), coming, label, "step"):
+                pass
+            assert last is not None  # an epoch has a step
             if self.steps >= self.plan.steps or (self.epoch + 1) % self.options.save_every == 0:
                 path = self.save()
             seconds = (time.perf_counter() - begun) / (self.steps - first)
             note(
                 f"epoch {self.epoch + 1}/{self.plan.epochs}, step {self.steps}/{self.plan.steps}: loss "
-                f"{points[-1].loss:.4f}, {points[-1].accuracy:.1%} of pairs matched, {seconds:.2g} s per step"
+                f"{last.loss:.4f}, {last.accuracy:.1%} of pairs matched, {seconds:.2g} s per step"
             )
             self.epoch += 1
-        return path, points[-1] if points else None
+        return path, last
 
     def _epoch(self) -> Generator[Point, None, None]:
         """Train one epoch; yields a Point per optimiser step."""
@@ -244,7 +218,7 @@ class Training:
         self.scaler.update()
         self.steps += 1
         loss, hits, pairs = (sum(values) for values in zip(*done))
-        return Point(self.epoch, self.steps - 1, rate, loss / count, hits / pairs, pairs / count)
+        return Point(loss / count, hits / pairs)
 
     def _batch(self, parts, count):
         """Gradients of one batch; returns its loss, hits and number of pairs."""

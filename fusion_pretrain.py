@@ -21,7 +21,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         description="Train UFF on files of patch pairs. Writes checkpoint-<epoch>.pth for main.py --use_uff "
-        "--fusion_module_path, and the loss curve uff_loss.csv.",
+        "--fusion_module_path.",
         epilog=prose_and_examples(__doc__)[1],
     )
     whole = number(int, 1, 2**31 - 1)
@@ -74,20 +74,13 @@ def build_parser() -> Parser:
         dest="output_dir",
         default="checkpoints",
         metavar="DIR",
-        help="checkpoints and loss curve",
+        help="folder of the checkpoints",
     )
     add_values(
         group, ("save_every", whole, 1, "N", "epochs from checkpoint to checkpoint (the last is always written)")
     )
-    group.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="go on from this checkpoint (no FILE: the last one in --output_dir)",
-    )
     anew = "start anew where --output_dir has checkpoints, which are deleted"
-    add_switches(group, ("overwrite", anew))
+    add_switches(group, ("resume", "go on from the last checkpoint in --output_dir"), ("overwrite", anew))
     group.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)  # the release's launcher
     return parser
 
@@ -96,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 fine, 1 stopped during training, 2 refused before any work."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.resume is not None and args.overwrite:
+    if args.resume and args.overwrite:
         parser.error("--resume goes on, --overwrite starts anew: give one of them")
     if args.min_lr > args.lr:
         parser.error(f"--min_lr {args.min_lr} is more than --lr {args.lr}")

@@ -27,9 +27,8 @@ from dataset import MM, get_data_loader
 from feature_extractors.extraction import PatchExtractor
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.released import mask_of_map
-from inspection.fitted import restored_method
 from inspection.one_part import Scorer, small_picture
-from inspection.saved_model import read_parts, read_saved, write_fitted
+from inspection.saved_model import read_parts, write_fitted
 from part_frame import placement
 from runs.options import extractor_options, method_settings, model_scorings, parts_used, recorded_options
 from scoring import evaluation
@@ -255,24 +254,6 @@ class M3DM:
         with atomic_path(path) as temporary:
             picture = frame.place(scan.rgb, scan.xyz * MM, poses.get(0)).picture
             Image.fromarray(np.minimum(picture, FRAME_WHITE)).save(temporary, "PNG")
-
-    def restore(self, path, about):
-        """Restore the method from the model that an earlier run of this category wrote; returns whether that worked."""
-        args = self.args
-        if args.save_feature or (args.save_maps and (args.save_train_maps or args.scoring_reference == "train")):
-            return False
-        try:
-            model = read_saved(path)
-            if model.meta["fitted"]["precision"] != "full" or any(model.meta.get(k) != v for k, v in about.items()):
-                return False
-            with self.timings("load model"):
-                method = restored_method(model.arrays, model.meta["fitted"], self.extractor)
-        except (InputError, KeyError, TypeError, ValueError):
-            return False
-        if args.train_maps and (method.training is None or method.training.calibrated is None):
-            return False
-        self.method, self.training_paths = method, list(model.meta["training_parts"]["names"])
-        return True
 
     # ------------------------------------------------------------ test
 

@@ -140,20 +140,15 @@ def compute(unit: "Unit", record: "RunRecord", networks: Callable[[], Any]) -> N
 
 
 def fit(unit: "Unit", record: "RunRecord", runner: "M3DM") -> None:
-    """Fit the category, or restore the fit from a model that a killed run left; write the model if asked for."""
-    name, path = unit.category, unit.model
+    """Fit the category; write the model if asked for."""
+    name = unit.category
     if unit.calibration is None:
         runner.fit(name)
         return
-    about = {"run": unit.name, "calibrated_with": unit.calibrated_with}
-    if not record.options.overwrite and path.is_file() and runner.restore(path, about):
-        note(f"{name}: {path} holds the fit of an earlier run")
-        unit.marks["model"].set()
-    else:
-        runner.read_parts(name, unit.calibration)
-        runner.fit(name)
-        weights = record.content["weights"]
-        record.extra(unit, "model", runner.timings, lambda: runner.save(path, name, weights, about))
+    runner.read_parts(name, unit.calibration)
+    runner.fit(name)
+    weights, about = record.content["weights"], {"run": unit.name}
+    record.extra(unit, "model", runner.timings, lambda: runner.save(unit.model, name, weights, about))
 
 
 if __name__ == "__main__":

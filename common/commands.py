@@ -98,12 +98,7 @@ def add_switches(parser: argparse._ActionsContainer, *flags: tuple[str, str]) ->
 
 def add_device(parser: argparse._ActionsContainer) -> None:
     """Add --device to the parser of a command that runs networks; see ``common.devices.choose_device``."""
-    parser.add_argument(
-        "--device",
-        default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
-        help="auto: CUDA, else CPU; mps only where it is named, since nobody has run it yet",
-    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: CUDA, else CPU")
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:

@@ -6,17 +6,12 @@ from common.errors import InputError
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device that ``--device`` names: auto, cpu, cuda or mps.
-
-    ``auto`` is CUDA if torch sees a GPU, else the CPU. MPS is used only if it is named, since the project was never
-    run on it.
+    """The torch device that ``--device`` names: auto (CUDA if torch sees a GPU, else the CPU), cpu or cuda.
 
     Raises:
         InputError: the device is not available.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = "cuda" if available["cuda"] else "cpu"
-    if not available[name]:
+    usable = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu",)
+    if name not in ("auto", *usable):
         raise InputError(f"--device {name}: not available on this machine; use --device auto or cpu")
-    return torch.device(name)
+    return torch.device(usable[0] if name == "auto" else name)

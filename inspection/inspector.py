@@ -117,7 +117,7 @@ class Inspector:
         Args:
             path: file that ``main.py --save_model`` wrote.
             checkpoint_dir: folder of the networks' weights.
-            device: auto, cpu, cuda or mps.
+            device: auto, cpu or cuda.
             fusion_module_path: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path
                 that the fit used.
             false_alarm, scoring: as for the class.

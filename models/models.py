@@ -70,7 +70,7 @@ def cast_once(network, device_type):
 
     Args:
         network: module, changed in place.
-        device_type: "cpu", "cuda" or "mps"; it decides the type.
+        device_type: "cpu" or "cuda"; it decides the type.
 
     Returns:
         The network.

@@ -1,7 +1,6 @@
 """Point operations: farthest point sampling, nearest neighbours, interpolation weights.
 
-On CUDA, plain torch does the work; on the CPU, fpsample and scipy's k-d tree. MPS uses the CPU too, since it has no
-float64. All follow the same rules:
+On CUDA, plain torch does the work; on the CPU, fpsample and scipy's k-d tree. Both follow the same rules:
 
 * Sampling starts at index 0, and ties go to the lowest index. After the start, points whose squared norm is at most
   1e-3 are never chosen (the rule of the pointnet2_ops kernel).
@@ -28,9 +27,9 @@ def farthest_point_sample(points, count):
     Returns:
         [count] int64 tensor on the points' device.
     """
-    device, points = points.device, _where_float64_is(points).float()
+    points = points.float()
     admissible = _sum_of_squares(points.T).double() > NEAR_ORIGIN
-    return (_sample_torch if points.is_cuda else _sample_fpsample)(points, admissible, count).to(device)
+    return (_sample_torch if points.is_cuda else _sample_fpsample)(points, admissible, count)
 
 
 def _sample_fpsample(points, admissible, count):
@@ -69,11 +68,10 @@ def nearest_points(queries, points, k):
     Returns:
         (index [M, k] int64, squared distance [M, k] float32), nearest first, on the queries' device.
     """
-    device = queries.device
-    queries, points = _where_float64_is(queries).double(), _where_float64_is(points).double()
+    queries, points = queries.double(), points.double()
     index = (_nearest_torch if queries.is_cuda else _nearest_tree)(queries, points, k)
     squared = _sum_of_squares((points[index] - queries[:, None]).unbind(-1))
-    return index.to(device), squared.float().to(device)
+    return index, squared.float()
 
 
 def _nearest_torch(queries, points, k):
@@ -137,7 +135,3 @@ def interpolation_weights(points, centers):
 def _sum_of_squares(difference):
     x, y, z = difference
     return x * x + y * y + z * z
-
-
-def _where_float64_is(points):
-    return points.cpu() if points.device.type == "mps" else points

@@ -46,7 +46,6 @@ class Category(NamedTuple):
     metrics: dict
     lacks: str
     parts: list  # [Part]
-    scores: str  # URL of the histograms
 
 
 def write_report(paths, out, seed, parameters):
@@ -110,9 +109,9 @@ def _with_differences(metrics, metric, others):
     return texts
 
 
-def shown(value, digits=4):
+def shown(value):
     """Text of a value; "undefined" for None."""
-    return UNDEFINED if value is None else f"{value:.{digits}f}"
+    return UNDEFINED if value is None else f"{value:.4f}"
 
 
 # ---------------------------------------------------------------- a category and its parts
@@ -125,11 +124,8 @@ def _category(category, seed):
     method, seed_of_run = (str(saved.meta.get(name, "unknown")) for name in ("method_name", "seed"))
     fixes, counts = ", ".join(options.get("fix", [])) or "none", np.bincount(saved.label != 0, minlength=2)
     run = [category.name, method, str(options.get("f_coreset", "unknown")), fixes, seed_of_run, *map(str, counts)]
-    titles = [f"{name}\nimage ROCAUC {shown(of.image_rocauc, 3)}" for name, of in category.metrics.items()]
-    chart = figures.histograms(saved.label, [scored.image_preds for scored in category.scored.values()], titles)
-    scores = picture_url(chart, "svg+xml")
     parts = [_part(category, *of) for of in shown_parts(category, seed).items()]
-    return Category(category.name, saved.untrained, run, category.metrics, category.lacks, parts, scores)
+    return Category(category.name, saved.untrained, run, category.metrics, category.lacks, parts)
 
 
 def _part(category, index, reasons):

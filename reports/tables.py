@@ -14,7 +14,7 @@ from runs.options import changed_options, default_of
 from scoring.dominating import dominating_part
 from scoring.metrics import METRICS, mean
 from scoring.scorings import BASELINE, CALIBRATED
-from scoring.significance import bootstrap_intervals, delong_test
+from scoring.significance import bootstrap_intervals
 
 NOT_RUN = "-"
 RESAMPLES = 1000
@@ -145,23 +145,19 @@ def shown_option(value):
 
 
 def interval_table(run):
-    """95 % intervals, one row per category, scoring and metric; DeLong's p value for image ROCAUC."""
+    """95 % intervals, one row per category, scoring and metric."""
     rows = []
     for c in run:
         intervals = bootstrap_intervals(c.saved.label, c.saved.mask, c.scored, RESAMPLES)
         for name, of in intervals.items():
-            scores = c.scored[BASELINE].image_preds, c.scored[name].image_preds
-            p = (delong_test(c.saved.label, *scores) or (None,))[-1]
             for metric in METRICS:
-                image = metric == METRICS[0]
-                known = image or c.saved.masks is not None  # else the pixel metrics are undefined
+                known = metric == METRICS[0] or c.saved.masks is not None  # else the pixel metrics are undefined
                 bounds = [*of[metric], *of["difference"][metric]] if known else [None] * 6
-                rows.append([c.name, name, metric, *bounds, p if image else NOT_RUN])
+                rows.append([c.name, name, metric, *bounds])
     caption = (
         f"95 % bootstrap intervals ({RESAMPLES} resamples of test images within a category, stratified by label; "
-        "AU-PRO's thresholds fixed from the full set), differences to baseline, and the two-sided p of DeLong's paired "
-        "test for the image ROCAUC."
+        "AU-PRO's thresholds fixed from the full set), and differences to baseline."
     )
     differences = ("difference", "difference low", "difference high")
-    header = ["category", "scoring", "metric", "value", "low", "high", *differences, "p"]
+    header = ["category", "scoring", "metric", "value", "low", "high", *differences]
     return Table("intervals", caption, header, rows)

@@ -89,7 +89,6 @@ class Unit:
         self.scores, self.record = (self.folder / f"{self._stem}.{suffix}" for suffix in ("csv", "json"))
         self._lock = self.folder / f".{self._stem}.lock"
         self.model = Path(options.save_model or "") / f"{category}{SUFFIX}"
-        self.calibrated_with = calibration and _calibrated_with(options, calibration)
         hidden, with_training = f".{category}.unit", f".{category}.train.unit"
         asked = (
             ("pictures", options.save_preds, Path(options.output_dir) / "pred_maps", hidden),
@@ -100,7 +99,7 @@ class Unit:
             output: Mark(Path(str(folder)) / file, self.name) for output, wanted, folder, file in asked if wanted
         }
         if calibration:
-            text = f"{self.name} {self.calibrated_with}"
+            text = f"{self.name} {_calibrated_with(options, calibration)}"
             self.marks["model"] = Mark(self.model.with_name(f".{category}.model.unit"), text, self.model)
 
     def finished(self) -> dict[str, Any] | None:

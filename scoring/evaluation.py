@@ -14,14 +14,13 @@ from common.errors import InputError
 from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, calculate_au_pro
 from scoring.measured import SUFFIX, Array, Evaluation, TrainingParts, find_saved, read, units_from, write
-from scoring.metrics import Metrics, compute_metrics, defective_failed, good_passed
+from scoring.metrics import Metrics, compute_metrics
 from scoring.scorings import BASELINE, SCORINGS, ScoringInput, scoring_problem
 from scoring_addon import Parameters
 
 __all__ = ["SUFFIX", "Evaluation", "TrainingParts", "bank_maps", "extra_metrics", "find_saved", "metrics", "read"]
 __all__ += ["score", "units_from", "write"]
-PART_METRICS = {"pg": good_passed, "pb": defective_failed}
-EXTRA_METRICS = (*(f"au_pro_{n}" for n in (1, 5, 30)), *(f"{kind}_{n}" for kind in PART_METRICS for n in (0, 1, 5)))
+EXTRA_METRICS = {f"au_pro_{percent}": percent / 100 for percent in (1, 5, 30)}  # highest false-positive rate
 
 
 def score(
@@ -81,22 +80,20 @@ def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, M
 def extra_metrics(
     evaluation: Evaluation, scored: Mapping[str, Scored], names: Sequence[str]
 ) -> dict[str, dict[str, float | None]]:
-    """{scoring: {name: value}} of the metrics ``names`` of EXTRA_METRICS; docs/scoring.md says what they are.
+    """{scoring: {name: AU-PRO with all distinct thresholds}} for ``names`` of EXTRA_METRICS; None if a mask is missing.
 
-    AU-PRO has all distinct thresholds here, is None if a mask is missing, and computed once of a shared list of maps.
+    The curve of a shared list of maps is computed once.
     """
     curves: dict[int, tuple[Array, Array]] = {}
 
-    def value(name: str, scores: Array, maps: list[Array]) -> float | None:
-        kind, _, percent = name.rpartition("_")
-        share = int(percent) / 100
-        if kind in PART_METRICS:
-            return PART_METRICS[kind](evaluation.label, scores, share)
+    def value(limit: float, maps: list[Array]) -> float | None:
         if evaluation.masks is None:
             return None
         if id(maps) not in curves:
             curves[id(maps)] = calculate_au_pro(evaluation.masks, maps, num_thresholds="exact")[1]
         fprs, pros = curves[id(maps)]
-        return float(area_up_to(fprs, pros, share) / share) if len(fprs) else None
+        return float(area_up_to(fprs, pros, limit) / limit) if len(fprs) else None
 
-    return {scoring: {name: value(name, *of) for name in names} for scoring, of in scored.items()}
+    return {
+        scoring: {name: value(EXTRA_METRICS[name], of.predictions) for name in names} for scoring, of in scored.items()
+    }

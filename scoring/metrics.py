@@ -1,4 +1,4 @@
-"""The three metrics of the result tables, and shares of parts for those who decide by them."""
+"""The three metrics of the result tables."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scoring.au_pro import calculate_au_pro, check_maps
 
 METRICS = ("image_rocauc", "pixel_rocauc", "au_pro")
-_ROUNDING = 1e-9  # 0.07 of 100 parts are 7 parts, though 0.07 * 100 > 7 in binary
 
 
 @dataclass
@@ -94,25 +93,3 @@ def compute_metrics(
         return Metrics(image, None, None)
     check_maps(maps, names)
     return Metrics(image, roc_auc(*flat_pixels(gts, maps)), calculate_au_pro(gts, maps)[0])
-
-
-def good_passed(labels: ArrayLike, scores: ArrayLike, miss_rate: float) -> float | None:
-    """PG ("presorted good" in anomalib): the share of good parts that pass while at most ``miss_rate`` of the defective
-    ones do; None if only one class is present.
-
-    Args:
-        labels: [n], 0 good, 1 defective.
-        scores: [n], larger = more anomalous.
-        miss_rate: share of the defective parts, at least 0 and below 1; of m parts, floor(miss_rate · m) may pass.
-    """
-    if one_class(labels):
-        return None
-    defective, scores = np.ravel(labels) != 0, np.ravel(np.asarray(scores, dtype=np.float64))
-    missed = int(miss_rate * np.count_nonzero(defective) + _ROUNDING)
-    return float(np.mean(scores[~defective] < np.sort(scores[defective])[missed]))
-
-
-def defective_failed(labels: ArrayLike, scores: ArrayLike, false_alarm_rate: float) -> float | None:
-    """PB ("presorted bad"): the share of defective parts that fail while at most ``false_alarm_rate`` of the good ones
-    do. It is PG with the two classes and the order of the scores exchanged; arguments as there."""
-    return good_passed(np.ravel(labels) == 0, -np.asarray(scores, dtype=np.float64), false_alarm_rate)

@@ -1,61 +1,24 @@
-"""How far the differences between scorings can be trusted: DeLong's test and bootstrap intervals.
+"""How far the differences between scorings can be trusted: bootstrap intervals.
 
 The test parts of one category are the sample; training, seed and category stay fixed.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
 from scoring.metrics import METRICS, count_below
 
-__all__ = ["LEVEL", "METRICS", "PixelCounts", "bootstrap_intervals", "delong_test", "image_rocauc", "resample_weights"]
+__all__ = ["LEVEL", "METRICS", "PixelCounts", "bootstrap_intervals", "image_rocauc", "resample_weights"]
 
 Array = NDArray[Any]
 LIMIT = 0.3
 LEVEL = 0.95
 BOUNDS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-
-
-def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> tuple[float, float, float] | None:
-    """Paired test of two ROC AUCs on the same samples (DeLong et al., Biometrics 44, 1988).
-
-    The structural components are counted in sorted lists in O(n log n), like the midranks of Sun and Xu (IEEE SPL 21,
-    2014).
-
-    Args:
-        labels: [n], 0/1.
-        scores_a, scores_b: [n]; or [s, n] for s trainings. Then the mean AUCs over the trainings are compared; their
-            structural components are the means over the trainings.
-
-    Returns:
-        (AUC a - AUC b, its standard error, two-sided p); None with fewer than two samples of a class.
-        With a standard error of 0, p is 1 for equal AUCs and 0 otherwise.
-    """
-    positive = np.asarray(labels) != 0
-    m, n = np.count_nonzero(positive), np.count_nonzero(~positive)
-    if min(m, n) < 2:
-        return None
-
-    def placements(trainings: ArrayLike) -> list[Array]:
-        """[zeros below each one [m], ones below each zero [n]], means over the trainings; ties count one half."""
-        split = [(scores[positive], scores[~positive]) for scores in np.atleast_2d(trainings)]
-        pairs = [(count_below(ones, np.sort(zeros)), count_below(zeros, np.sort(ones))) for ones, zeros in split]
-        return [np.mean(of, axis=0) for of in zip(*pairs)]
-
-    ones, zeros = (a - b for a, b in zip(placements(scores_a), placements(scores_b)))
-    difference = ones.sum() / (m * n)
-    variance = np.var(ones / n, ddof=1) / m + np.var(zeros / m, ddof=1) / n
-    if variance == 0:
-        return float(difference), 0.0, float(difference == 0)
-    error = math.sqrt(variance)
-    return float(difference), error, float(2 * norm.sf(abs(difference) / error))
 
 
 def bootstrap_intervals(

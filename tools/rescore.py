@@ -59,14 +59,13 @@ def build_parser():
         choices=EXTRA_METRICS,
         metavar="NAME",
         default=[],
-        help="more metrics in the tables: " + ", ".join(EXTRA_METRICS) + "; AU-PRO at 1, 5, 30 %% with all thresholds; "
-        "pg_5: good parts passed with at most 5 %% of the defective missed; pb_5: defective parts failed with "
-        "at most 5 %% of the good failed; docs/scoring.md has their sources",
+        help=f"more metrics in the tables, of {', '.join(EXTRA_METRICS)}: AU-PRO up to that false-positive rate in %%, "
+        "with all thresholds",
     )
     parser.add_argument(
         "--intervals",
         action="store_true",
-        help="95 %% bootstrap intervals of each metric and of its difference to baseline, and DeLong's test",
+        help="95 %% bootstrap intervals of each metric and of its difference to baseline",
     )
     parser.add_argument(
         "--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time"

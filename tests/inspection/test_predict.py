@@ -46,7 +46,7 @@ def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa
     where = ["--dataset_path", str(data), "--category", CATEGORY, "--save_model", str(models)]
     fit = ["--method_name", "Point_MAE", *flags, *TINY, *where]
     assert run_main.main(fit) == 0
-    out = capsys.readouterr().out
+    capsys.readouterr()
     scores = {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")}
 
     def judge(out, weights):
@@ -62,14 +62,6 @@ def test_end_to_end_with_networks(checkpoints, flags, tmp_path, capsys):  # noqa
         assert row["score"] == scores[f"{CATEGORY}/test/{row['path']}"]["baseline"]
     assert "at most 20 % of good parts fail" in err and "UNTRAINED" in err
     assert run_main.main(fit) == 0 and "kept, finished" in capsys.readouterr().out
-
-    # a killed run: the category's record is gone, the model is there
-    for record in (results / "runs").glob(f"*/{CATEGORY}-*.json"):
-        record.unlink()
-    assert run_main.main(fit) == 0
-    again = capsys.readouterr().out
-    assert "holds the fit of an earlier run" in again and "holds the fit" not in out
-    assert {row["path"]: row for row in read(results / f"scores_{CATEGORY}.csv")} == scores
 
     shutil.copytree(checkpoints, tmp_path / "other")  # other weights under the same name
     with open(tmp_path / "other" / "pointmae_pretrain.pth", "ab") as file:

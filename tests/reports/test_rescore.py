@@ -8,8 +8,9 @@ import pytest
 
 import scoring_addon
 from reports import paper_tables, parameter_grid
+from scoring.au_pro import calculate_au_pro
 from scoring.evaluation import EXTRA_METRICS, read, score, write
-from scoring.metrics import METRICS, compute_metrics, defective_failed
+from scoring.metrics import METRICS, compute_metrics
 from scoring.scorings import SCORINGS
 from tests.make_maps import make_evaluation, write_category
 from tools import rescore
@@ -109,11 +110,11 @@ def test_intervals_and_more_metrics(folder, tmp_path):
     for row in rows:
         value, low, high, difference, d_low, d_high = map(float, row[3:9])
         assert low <= value <= high and d_low <= difference <= d_high
-    assert all((row[9] == "-") == (row[2] != "image_rocauc") for row in rows)
-    extra = [row for row in table(tmp_path / "table_8.csv") if row[:2] == ["full statistical calibration", "pb_5"]][0]
+    title = ["full statistical calibration", "au_pro_5"]
+    extra = next(row for row in table(tmp_path / "table_8.csv") if row[:2] == title)
     saved = (read(folder / f"{name}.npz") for name in ("bagel", "cable_gland"))
-    shares = [defective_failed(of.label, score(of, ["full"])["full"].image_preds, 0.05) for of in saved]
-    assert [float(value) for value in extra[2:4]] == shares and extra[-2:] == ["-", "-"]
+    areas = [calculate_au_pro(of.mask, score(of, ["full"])["full"].predictions, 0.05, "exact")[0] for of in saved]
+    assert [float(value) for value in extra[2:4]] == areas and extra[-2:] == ["-", "-"]
     for name in EXTRA_METRICS:
         rows = [row for row in table(tmp_path / "table_3.csv") if row[1] == name and row[2] != "-"]
         assert rows and all(0 <= float(value) <= 1 for row in rows for value in row[2:5])
@@ -149,8 +150,8 @@ def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):
     whole = make_evaluation("bagel", size=32)
     lacking = dataclasses.replace(whole, has_mask=np.arange(len(whole)) != 0)
     write(lacking, tmp_path / "maps" / "bagel.npz")
-    run(tmp_path / "maps", "-o", tmp_path, "--intervals", "--metrics", "au_pro_5", "pg_5")
+    run(tmp_path / "maps", "-o", tmp_path, "--intervals", "--metrics", "au_pro_5")
     for row in table(tmp_path / "intervals.csv")[1:]:
         assert all((value == "") == (row[2] != "image_rocauc") for value in row[3:9]), row
     rows = table(tmp_path / "table_4.csv")[1:]
-    assert all((row[2] == "") == (not row[1].startswith(("image", "pg"))) for row in rows if row[2] != "-")
+    assert all((row[2] == "") == (not row[1].startswith("image")) for row in rows if row[2] != "-")

@@ -1,49 +1,13 @@
-"""DeLong's test against its definition, and resampled metrics against those of explicitly duplicated images."""
+"""Resampled metrics against those of explicitly duplicated images."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import label
-from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
 from scoring.ablation import Scored
 from scoring.metrics import compute_metrics
-from scoring.significance import METRICS, PixelCounts, bootstrap_intervals, delong_test, image_rocauc, resample_weights
+from scoring.significance import METRICS, PixelCounts, bootstrap_intervals, image_rocauc, resample_weights
 from tests.scoring.test_metrics import slow_area
-
-# ---------------------------------------------------------------- DeLong
-
-
-def slow_delong(labels, a, b):
-    ones, zeros = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    wins = [(np.sign(scores[ones][:, None] - scores[zeros]) + 1) / 2 for scores in (a, b)]
-    v10, v01, aucs = ([of.mean(axis=axis) for of in wins] for axis in (1, 0, None))
-    covariance = np.cov(v10) / len(ones) + np.cov(v01) / len(zeros)
-    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    return aucs[0] - aucs[1], error, 2 * norm.sf(abs(aucs[0] - aucs[1]) / error)
-
-
-@pytest.mark.parametrize("levels", [0, 5])
-@pytest.mark.parametrize("seed", range(2))
-def test_delong_equals_the_slow_version(seed, levels):
-    rng = np.random.default_rng(seed)
-    labels = np.arange(30) % 3 == 0
-    a = rng.normal(size=30) + labels
-    b = a + rng.normal(size=30)
-    a, b = (np.round(s * levels) / levels if levels else s for s in (a, b))
-    result = delong_test(labels, a, b)
-    assert result == pytest.approx(slow_delong(labels, a, b), abs=1e-9)
-    assert result[0] == pytest.approx(roc_auc_score(labels, a) - roc_auc_score(labels, b), abs=1e-9)
-    assert delong_test(labels, b, a)[0] == -result[0] and delong_test(labels, a, a) == (0.0, 0.0, 1.0)
-    assert delong_test(labels, labels, -1.0 * labels) == (1.0, 0.0, 0.0)
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 0, 1]])
-def test_delong_without_two_samples_of_each_class_is_none(labels):
-    assert delong_test(labels, [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) is None
-
-
-# ---------------------------------------------------------------- bootstrap
 
 
 def category(seed=0, levels=0, size=16):
