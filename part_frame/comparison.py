@@ -22,6 +22,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from part_frame.light import BESIDE, ENOUGH
 from part_frame.pose import DARK
 
 SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
@@ -37,8 +38,6 @@ USUAL = 0.5  # share of the normal parts that have surface at a place of the foo
 REACH = 3  # cells around the footprint: compared too, and what lies in them is no extra surface
 HUE = 3.0  # the part's own hue shift is taken away as far as so many normal spreads
 HUE_FLOOR = 0.01  # logarithm
-BESIDE = 4  # cells around the part that are not its surroundings
-ENOUGH = 0.1  # of the frame: so much of the surroundings tells the light
 LEAST = 0.01  # exposure of a black picture
 COARSE = np.s_[::3, ::3]  # every third place is enough for medians
 CLASSES = 6  # classes of brightness, of equal size, in which the picture's tones and noise are compared
@@ -164,10 +163,9 @@ def exposure(one, nominal):
     return float(max(np.median(own / np.maximum(normal, 1)), LEAST)) if where.any() else 1.0
 
 
-def light(one, nominal):
-    """float: how much brighter the light is than that of the normal parts: the median of what an Appearance shows
-    beside the part; its :func:`exposure` where too little of that is seen. A part of another material changes the
-    exposure, and not the light."""
+def brighter(one, nominal):
+    """float: by which factor the light is brighter than that of the normal parts, as what lies beside the part shows;
+    the :func:`exposure` where too little of that is seen. A part of another material changes the exposure alone."""
     beside = one.seen & ~grown(nominal.footprint > 0, BESIDE)
     own, normal = _values(one.colour[beside]).sum(-1), _values(nominal.colour[beside]).sum(-1)
     bright = normal > 3 * DARK
@@ -179,18 +177,18 @@ def light(one, nominal):
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
-    The normal parts are darkened (or brightened) by the :func:`exposure`, and what that changes at each place is taken
-    from the part's colour. A camera's curve darkens dark places more than bright ones, so each class of brightness may
-    differ from the exposure, by TONE of the :func:`light`: nothing in the light of training.
+    The normal parts are darkened (or brightened) by the :func:`exposure`; what that changes at each place is then taken
+    from the part's colour. In other light (:func:`brighter`) a camera's curve changes dark places by another factor
+    than bright ones. So each class of brightness has a factor of its own there, near the exposure: TONE says how near.
 
-    One number taken from all logarithms would not do: DARK is added to all values, so a darker picture has other hues
-    where colours are saturated. Brightening the part instead would raise the noise of its dark places.
+    Why not take one number from all logarithms? DARK is added to all values, so a darker picture has other hues where
+    colours are saturated. Why not brighten the part? That would raise the noise of its dark places.
     """
     where = (nominal.footprint > USUAL) & one.seen
     if not where.any():
         return one
     factor, normal = exposure(one, nominal), _values(nominal.colour)
-    expected, most = factor * normal, TONE * abs(np.log(light(one, nominal)))
+    expected, most = factor * normal, TONE * abs(np.log(brighter(one, nominal)))
     tone = np.log((_values(one.colour[COARSE]) + DARK) / (expected[COARSE] + DARK))
     tone = np.clip(_by_brightness(tone, normal, where), -most, most)
     expected = (expected + DARK) * np.exp(tone)
@@ -200,12 +198,12 @@ def gained(one, nominal):
 
 
 def widened(spread, found, nominal, factor):
-    """A Spread for a part in less :func:`light`, by ``factor``, so that its noise is no defect.
+    """A part's Spread in light that is :func:`brighter` by ``factor``: in less light, noise is larger, and no defect.
 
-    In less light the noise weighs more, most in dark places. How much more the part's own Deviation ``found`` tells:
-    what changes from place to place, per class of brightness, its median beside the usual one, and no more than the
-    noise of a sensor can grow. What differs alike over several places, as another wood does, is no noise. In the light
-    of training, or in more, the spread stays as it is.
+    A picture with less light has more noise, most of it in dark places. How much more, the part itself shows: its
+    Deviation ``found`` from place to place, beside what is usual in the light of training. The spread of the colours
+    grows by that factor, for each class of brightness, up to what a sensor's noise can grow by. What differs alike over
+    several places, as another wood does, is not noise. In the light of training, or in more, nothing changes.
     """
     if factor >= 1:
         return spread
@@ -239,7 +237,8 @@ def _by_brightness(values, brightness, where):
     values, bright = values[places].ravel(), brightness[COARSE][places].ravel()
     classes = np.array_split(np.argsort(bright), CLASSES)
     middles, medians = zip(*((np.median(bright[one]), np.median(values[one])) for one in classes if len(one)))
-    return np.interp(np.arange(256), middles, medians)[brightness.astype(np.uint8)]
+    # the mean of parts that were brought to one brightness can exceed 255
+    return np.interp(np.arange(256), middles, medians)[np.minimum(brightness, 255).astype(np.uint8)]
 
 
 def logarithms(values):

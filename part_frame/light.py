@@ -81,13 +81,13 @@ def usual(lights):
 
 def fault(light, normal):
     """Why a picture cannot be compared with the training parts'; "" if it can."""
-    if normal.colour > GREY > light.colour:
-        return "the picture has no colour, the training pictures have: grey mode or another camera"
     if _exchanged(light.hues, normal.hues) and (_neutral(normal.around) or _exchanged(light.around, normal.around)):
         return "red and blue of the picture are exchanged"
     gain = light.brightness - normal.brightness if light.beside == normal.beside else 0.0
     if abs(gain) > GAIN[0 if normal.beside else 1]:
         return f"the picture is {np.exp(abs(gain)):.1f} times as {'bright' if gain > 0 else 'dark'} as in training"
+    if normal.colour > GREY > light.colour:
+        return "the picture has no colour, the training pictures have: grey mode or another camera"
     if light.clipped > normal.clipped + CLIPPED and gain > 0:
         return f"{100 * light.clipped:.0f} % of the part are overexposed"
     return ""

@@ -89,8 +89,8 @@ class PlaceReference:
             spread = self._spread_of(self._squares.without(of, self._shifts[excluding]))
         else:
             of = self.deviation(appearance, excluding)
-            light = comparison.light(appearance, self.nominal)
-            spread = comparison.widened(self.spread, of, self.nominal, light)
+            factor = comparison.brighter(appearance, self.nominal)
+            spread = comparison.widened(self.spread, of, self.nominal, factor)
         found = comparison.in_spreads(of, spread)
         if self.ignored is not None:
             found = {name: np.where(self.ignored, np.float32(0), values) for name, values in found.items()}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from part_frame.comparison import MAPS, Appearance, Deviation, Nominal, Spread, gained, light, logarithms, widened
+from part_frame.comparison import MAPS, Appearance, Deviation, Nominal, Spread, brighter, gained, logarithms, widened
 from part_frame.reference import PlaceReference, packed, unpacked
 from tests.part_frame.scenes import DENT, PLACES, THICK, learned, reference, scan
 
@@ -175,4 +175,15 @@ def test_light_is_read_beside_the_part(beside, told):
     table = 100.0 if beside else 0.0
     normal = Nominal(flat, logarithms(np.where(part, [120, 90, 70], table)), flat + 1, square, 5)
     own = logarithms(np.where(part, [84, 63, 49], beside))
-    assert light(Appearance(flat, own, np.ones(size, bool), square > 0), normal) == pytest.approx(told, rel=0.01)
+    assert brighter(Appearance(flat, own, np.ones(size, bool), square > 0), normal) == pytest.approx(told, rel=0.01)
+
+
+def test_what_is_brighter_than_white_counts_as_bright():
+    """Training parts of less exposure, brought to the usual brightness, leave means above 255."""
+    size = (60, 60)
+    values = np.where(np.arange(60) < 30, 20.0, 262.0)[None, :, None] * np.ones((*size, 3))
+    everywhere, flat = np.ones(size, bool), np.zeros(size, np.float32)
+    normal = Nominal(flat, logarithms(values), flat + 1, flat + 1, 5)
+    own = np.where(values < 100, 0.55, 0.7) * values  # the dark half follows the light by more
+    found = gained(Appearance(flat, logarithms(own), everywhere, everywhere), normal)
+    assert np.abs(found.colour - normal.colour).max() < 0.01
