@@ -177,9 +177,10 @@ def brighter(one, nominal):
 def gained(one, nominal):
     """An Appearance, as bright as the normal parts, so that a longer exposure is no defect.
 
-    The normal parts are darkened (or brightened) by the :func:`exposure`; what that changes at each place is then taken
-    from the part's colour. In other light (:func:`brighter`) a camera's curve changes dark places by another factor
-    than bright ones. So each class of brightness has a factor of its own there, near the exposure: TONE says how near.
+    Example: a picture of three quarters of the usual brightness. The normal parts are darkened to three quarters, and
+    what that changes at each place is taken from the part's colour. But a camera's curve darkens black rubber to half
+    where it darkens white plastic to three quarters. So where the light is another one (:func:`brighter`), each class
+    of brightness has a factor of its own. It is measured on the part, and TONE says how far it may be from the usual.
 
     Why not take one number from all logarithms? DARK is added to all values, so a darker picture has other hues where
     colours are saturated. Why not brighten the part? That would raise the noise of its dark places.

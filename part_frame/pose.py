@@ -179,13 +179,12 @@ class Registration:
         return (again, first) if again < cost else (cost, warp)
 
     def _settled(self, image, warp):
-        """A warp moved on to where heights and light differ least, in noise widths; the more a cell differs the less
-        it counts.
+        """A better warp, near the given one: the one at which heights and light differ least, in noise widths.
 
-        ECC weighs all cells alike, so the side of a deep hole that the sensor does not see draws the part aside: by
-        0.3 mm, seen on connectors, and by 0.2 mm with these cells masked.
+        Cells that differ much count little here. To ECC all cells count alike, so the side of a deep hole that the
+        sensor does not see draws the part aside: connectors by 0.3 mm, and still by 0.2 mm with these cells masked.
         """
-        from scipy.optimize import least_squares  # half a second, which readers of saved models need not spend
+        from scipy.optimize import least_squares  # 0.4 s, which readers of saved models need not spend
 
         inside = cv2.dilate(_moved(self._laid[4], warp), np.ones((5, 5), np.uint8)) > 0.5
         own = [of[inside] for of in image[:2]]
