@@ -86,7 +86,7 @@ class Features(ReleasedNames):
         """Compare parts in place too: samples then carry a part's appearance, see ``dataset.placed_sample``."""
         self.placement = placement
         frame = placement.frame
-        self.reference = PlaceReference(frame.spacing / frame.pitch, placement.way == VALID)
+        self.reference = PlaceReference(frame.spacing / frame.pitch, placement.way == VALID, frame.pitch)
 
     def extract(self, sample):
         """Unscaled patches of one sample, see ``PatchExtractor.extract``; "appearance" is the part in its frame."""

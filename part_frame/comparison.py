@@ -45,18 +45,21 @@ TONE = 0.5  # of the light's logarithm: dark and bright places follow it by so m
 GAMMA = 2.2  # of a camera's curve, at most: how noise grows in less light
 GRAIN = 2.0  # cells: what differs alike over more than this is no noise
 NOISE = 0.5  # normal spreads: the usual median of a part's noise in the light of training
+SHADOW_EDGE = 1.0  # cells: an expected shadow ends no more exactly than this
 UNTOLD = 1e3  # logarithm: spread of a colour that tells nothing
 LARGEST = 50.0  # normal spreads: larger deviations say no more
 
 
 class Appearance(NamedTuple):
     """A part in its frame, [S, S]: ``height`` mm, NaN where nothing was measured; ``colour`` [S, S, 3]: logarithms of
-    brightness, red over green, blue over green; ``seen``, ``part`` as of a Laid."""
+    brightness, red over green, blue over green; ``seen``, ``part`` as of a Laid. ``turn``: degrees by which the part
+    was turned; None where that is unknown, or its shade is taken away already."""
 
     height: np.ndarray
     colour: np.ndarray
     seen: np.ndarray
     part: np.ndarray
+    turn: float | None = None
 
 
 class Deviation(NamedTuple):
@@ -105,7 +108,7 @@ def appearance(laid, picture):
     """The Appearance of a Laid and its picture [P, P, 3] uint8 in the frame."""
     size = len(laid.height)
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return Appearance(laid.height, logarithms(small), laid.seen, laid.part)
+    return Appearance(laid.height, logarithms(small), laid.seen, laid.part, laid.pose.angle)
 
 
 class Sums(NamedTuple):
@@ -218,6 +221,26 @@ def widened(spread, found, nominal, factor):
         away = fine / own[COARSE] / NOISE
         noise = [np.clip(_by_brightness(away[..., k], brightness, where), 1, most) for k in range(3)]
         wide[name] = own * np.dstack(noise).astype(np.float32)
+    return spread._replace(**wide)
+
+
+def without_shade(one, shade):
+    """An Appearance without its ``shade`` [S, S] (a logarithm), as ``lamp`` tells it."""
+    colour = one.colour.copy()
+    colour[..., 0] -= shade
+    return one._replace(colour=colour, turn=None)
+
+
+def shaded(spread, shade):
+    """The Spread of a part that has a ``shade`` [S, S]: where a shadow ends is known to a cell or so only, and training
+    may have had no shadow there."""
+    if not np.any(shade):
+        return spread
+    slopes = (cv2.Sobel(shade, cv2.CV_32F, *d, scale=1 / 8, borderType=cv2.BORDER_REPLICATE) for d in ((1, 0), (0, 1)))
+    edge = SHADOW_EDGE * cv2.GaussianBlur(np.hypot(*slopes), (0, 0), SHADOW_EDGE)
+    wide = {name: getattr(spread, name).copy() for name in ("colour", "local_colour")}
+    for of in wide.values():
+        of[..., 0] = np.hypot(of[..., 0], edge)
     return spread._replace(**wide)
 
 
