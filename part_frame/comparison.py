@@ -1,6 +1,6 @@
 """The comparison in place: a part against the same place of normal parts, a nominal-actual comparison.
 
-Six maps, each in units of its normal spread at that place:
+Seven maps, each in units of its normal spread at that place:
 
     height        the height differs, mm
     local_height  the height differs otherwise than around it: a dent in a sheet that is a little warped
@@ -8,6 +8,7 @@ Six maps, each in units of its normal spread at that place:
     local_colour  they differ otherwise than around it: a scratch in a light that comes from another side
     missing       no surface where normal parts have one
     extra         surface beyond the normal parts' footprint
+    brightness    the whole part is brighter or darker than the light beside it explains: the same at every place
 
 The spread of a place comes from the training parts, each compared with the others, so that what registration leaves at
 edges is part of it. It is shrunk to the spread around, and never below the floor that the sensor's noise sets, so that
@@ -26,7 +27,8 @@ from part_frame.light import BESIDE, ENOUGH
 from part_frame.pose import DARK
 
 SMOOTH = {"height": 1.2, "colour": 0.8, "missing": 1.5, "extra": 1.5}  # cells: deviations are averaged by this
-FLOOR = {"height": 0.02, "colour": 0.02, "missing": 0.12, "extra": 0.12}  # mm; logarithm; shares of the cells around
+# mm; logarithms; shares of the cells around
+FLOOR = {"height": 0.02, "colour": 0.02, "brightness": 0.02, "missing": 0.12, "extra": 0.12}
 LOCAL = 1 / 14  # of the frame's side: what changes more slowly than this is not local
 BOUND = 6.0  # of the part's median deviation: no place counts more in the mean around it, so a defect leaves no halo
 QUARTER = 4  # the mean around is computed on a grid so many times as coarse: it is smooth
@@ -67,7 +69,8 @@ class Deviation(NamedTuple):
 
     ``height``: mm; ``colour`` [S, S, 3]: logarithms. ``local_height`` and ``local_colour``: the same, less what the
     places around differ by. Example: a sheet that is warped by 0.3 mm and has a dent of 0.8 mm differs by 1.1 mm in the
-    dent, locally by 0.8 mm. ``missing``, ``extra``: shares of the cells around.
+    dent, locally by 0.8 mm. ``missing``, ``extra``: shares of the cells around. ``brightness``: :func:`level` of the
+    part, the same at each place.
     """
 
     height: np.ndarray
@@ -76,6 +79,7 @@ class Deviation(NamedTuple):
     local_colour: np.ndarray
     missing: np.ndarray
     extra: np.ndarray
+    brightness: np.ndarray
 
 
 MAPS = Deviation._fields
@@ -101,7 +105,8 @@ class Squares(namedtuple("Squares", (*MAPS, "hue", "parts"))):
 
 
 # Normal spread of a Deviation at each place, as learned from training parts; ``hue`` [2]: of a part's hue.
-Spread = namedtuple("Spread", (*MAPS, "hue"))
+# ``brightness`` is None in models that do not know it
+Spread = namedtuple("Spread", ("hue", *MAPS), defaults=(None,))
 
 
 def appearance(laid, picture):
@@ -175,6 +180,12 @@ def brighter(one, nominal):
     if bright.sum() < ENOUGH * beside.size:
         return exposure(one, nominal)
     return float(max(np.median(own[bright] / normal[bright]), LEAST))
+
+
+def level(one, nominal):
+    """float: by how much an Appearance is brighter than the normal parts in the same light, as a logarithm: a loaf that
+    is hardly baked; 0 where no light can be read beside the part."""
+    return float(np.log(exposure(one, nominal) / brighter(one, nominal)))
 
 
 def gained(one, nominal):
@@ -286,10 +297,11 @@ def hue_shift(one, nominal):
 
 
 def deviation(one, nominal, hue):
-    """The :class:`Deviation` of an Appearance whose gain is taken away already (:func:`gained`).
+    """The :class:`Deviation` of an Appearance.
 
     ``hue`` [2]: spread of the normal parts' hue; the part's own shift of hue is taken away up to HUE of these.
     """
+    own_level, one = level(one, nominal), gained(one, nominal)
     where = compared(nominal)
     limit = HUE * np.maximum(hue, HUE_FLOOR)
     shift = np.clip(hue_shift(one, nominal), -limit, limit)
@@ -309,7 +321,8 @@ def deviation(one, nominal, hue):
     beyond = one.part & ~grown(nominal.footprint > 0, REACH)
     extra = cv2.GaussianBlur(beyond.astype(np.float32), (0, 0), SMOOTH["extra"])
     missing = np.maximum(lacking - usual_lack, 0)
-    return Deviation(height, _local(height, known), colour, local_colour, missing, extra)
+    brightness = np.where(where, np.float32(own_level), np.float32(0))
+    return Deviation(height, _local(height, known), colour, local_colour, missing, extra, brightness)
 
 
 def squares_of(parts, sums):
@@ -325,7 +338,7 @@ def squares_of(parts, sums):
     others = [sums.without(one).nominal() for one in parts]
     shifts = np.array([hue_shift(one, other) for one, other in zip(parts, others)])
     hue = np.sqrt((shifts**2).mean(0))
-    found = [deviation(gained(one, other), other, hue) for one, other in zip(parts, others)]
+    found = [deviation(one, other, hue) for one, other in zip(parts, others)]
     squares = [np.sum([_square(one) for one in of], 0) for of in zip(*found)]
     return Squares(*squares, (shifts**2).sum(0), len(parts)), found, shifts
 
@@ -370,8 +383,10 @@ def spread_of(squares, where, steep, unknown):
 
 
 def in_spreads(deviation, spread):
-    """{map: [S, S] float32}: a Deviation in normal spreads, not signed; of colours the largest."""
-    out = {name: np.abs(getattr(deviation, name)) / getattr(spread, name) for name in MAPS}
+    """{map: [S, S] float32}: a Deviation in normal spreads, not signed; of colours the largest. A map whose spread is
+    None, as of models that do not know it, is left out."""
+    known = {name: getattr(spread, name) for name in MAPS if getattr(spread, name) is not None}
+    out = {name: np.abs(getattr(deviation, name)) / of for name, of in known.items()}
     flat = {name: values.max(-1) if values.ndim == 3 else values for name, values in out.items()}
     return {name: np.minimum(values, LARGEST).astype(np.float32) for name, values in flat.items()}
 

@@ -104,7 +104,7 @@ class PlaceReference:
         if excluding is not None and self._sums is not None and excluding < MOST and self._sums.parts > 1:
             normal = self._sums.without(self._parts[excluding]).nominal()
         shade = self._shade_of(appearance, normal)
-        own = comparison.gained(comparison.without_shade(appearance, shade), normal)
+        own = comparison.without_shade(appearance, shade)
         return comparison.deviation(own, normal, self.spread.hue), shade
 
     def maps(self, appearance, excluding=None):
@@ -152,7 +152,7 @@ class PlaceReference:
     def state(self):
         """{name: array} of the finished reference."""
         out = {f"nominal.{name}": np.asarray(array) for name, array in self.nominal._asdict().items()}
-        out.update({f"spread.{name}": array for name, array in self.spread._asdict().items()})
+        out.update({f"spread.{name}": array for name, array in self.spread._asdict().items() if array is not None})
         if self.lighting is not None:
             out.update(lamp=np.array([*self.lighting.lamp, self._pitch]), shade=self.lighting.mean)
         return out if self.ignored is None else {**out, "ignored": self.ignored.astype(np.uint8)}
@@ -166,7 +166,7 @@ class PlaceReference:
         """
         out = cls()
         nominal, out.spread = (
-            kind(*(np.array(arrays[f"{name}.{field}"]) for field in kind._fields))
+            kind(**{of: np.array(arrays[f"{name}.{of}"]) for of in kind._fields if _kept(kind, name, of, arrays)})
             for name, kind in (("nominal", Nominal), ("spread", Spread))
         )
         out.nominal = nominal._replace(parts=int(nominal.parts))
@@ -176,6 +176,11 @@ class PlaceReference:
             out.lighting = Lighting(out.nominal.height, pitch, where, Lamp(*facts), shade)
         out.ignored = np.array(arrays["ignored"]) > 0 if "ignored" in arrays else None
         return out
+
+
+def _kept(kind, name, of, arrays):
+    """Whether a field comes from the arrays; older ones lack those that have defaults."""
+    return of not in kind._field_defaults or f"{name}.{of}" in arrays
 
 
 __all__ = ["MAPS", "Deviation", "PlaceReference", "packed", "unpacked"]

@@ -39,6 +39,8 @@ SOFT, SOFTNESS = 4.2, 4
 # least scale of the maps of the comparison in place, which come in normal spreads: a map that is 0 on all normal parts
 # has no spread of its own
 FLOORS = {"height": 1.0, "local_height": 1.0, "colour": 1.0, "local_colour": 1.0, "missing": 3.0, "extra": 3.0}
+WHOLE = {"brightness": 2.0}  # the same, of maps that say one thing of the whole part: soft parts have it too
+FLOORS |= WHOLE
 LIMIT = 1e6  # calibrated values are clipped to -LIMIT and LIMIT
 NO_SPREAD = 1e-6  # a peak above the level by less than this, relative to both, is rounding
 
@@ -87,8 +89,9 @@ def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
     learned = np.array([bank not in FLOORS for bank in used])  # the others are in units of their own spread already
     common = log_ratio[learned].mean() if learned.any() else 0.0
     shrunk = np.exp((parts * log_ratio + PRIOR_PARTS * common) / (parts + PRIOR_PARTS))
-    softness = max([1.0, *(rise[~learned] / SOFT)]) ** SOFTNESS
-    scale = deviation * np.where(learned, shrunk, rise / deviation * softness)
+    of_places = np.array([bank in FLOORS and bank not in WHOLE for bank in used])
+    softness = max([1.0, *(rise[of_places] / SOFT)]) ** SOFTNESS
+    scale = np.where(learned, deviation * shrunk, rise * np.where(of_places, softness, 1.0))
     left_out = tuple(bank for bank in maps if bank not in used)
     units = BankUnits(used, tuple(level.tolist()), tuple(scale.tolist()), left_out, parts, int(of_score), ())
     return units._replace(scores=tuple(image_score(one, of_score) for one in calibrated_map(maps, units)))

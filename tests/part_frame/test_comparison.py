@@ -118,6 +118,28 @@ def test_less_light_changes_no_colour_and_keeps_the_stain(light):
     assert judged(6, "stain", light=light)[1]["colour"] == pytest.approx(judged(6, "stain")[1]["colour"], rel=0.2)
 
 
+@pytest.mark.parametrize("by", [-0.15, 0.15])
+@pytest.mark.parametrize("light", [0.8, 1.0, 1.2])
+def test_a_part_that_is_brighter_than_the_light_beside_it_explains(light, by):
+    one, normal = judged(6, light=light)[0].appearance, reference(6, turn=180)[1]
+    usual, plain = left_out(6)["brightness"], normal.maps(one)[0]["brightness"]
+    shift = np.where(one.part[..., None], np.array([by, 0, 0], np.float32), 0)
+    found = normal.maps(one._replace(colour=one.colour + shift))[0]["brightness"]
+    assert plain < usual + 1 and found > usual + 3
+    told = np.median(
+        normal.deviation(one._replace(colour=one.colour + shift)).brightness[normal.nominal.footprint > 0.5]
+    )
+    assert told == pytest.approx(by, abs=0.04)
+
+
+def test_a_model_that_does_not_know_the_brightness_has_the_other_maps():
+    made = reference(6, turn=180)[1]
+    older = PlaceReference.restored({name: of for name, of in made.state().items() if name != "spread.brightness"})
+    one = judged(6, "dent")[0].appearance
+    assert set(MAPS) - set(older.maps(one)[0]) == {"brightness"}
+    assert older.maps(one)[0]["height"] == made.maps(one)[0]["height"]
+
+
 @pytest.mark.parametrize("exposure", [0.6, 0.75, 1.4])
 def test_an_exposure_changes_no_hue_of_saturated_colours_and_raises_no_noise_in_dark_places(exposure):
     draw, size = np.random.default_rng(0), (64, 64)
@@ -156,9 +178,9 @@ def test_noise_of_less_light_widens_the_spread_of_dark_places_alone():
     values = np.where(np.arange(size[1]) < 60, 20.0, 160.0)[None, :, None] * np.ones((*size, 3))
     flat, one = np.zeros(size, np.float32), np.ones(size, np.float32)
     normal = Nominal(flat, logarithms(values), one, one, 5)
-    spread = Spread(one, one, *(np.full((*size, 3), 0.03, np.float32),) * 2, one, one, np.zeros(2))
+    spread = Spread(np.zeros(2), one, one, *(np.full((*size, 3), 0.03, np.float32),) * 2, one, one)
     noise = draw.normal(0, 1, (*size, 3)) * np.where(values < 100, 0.05, 0.01)
-    found = Deviation(flat, flat, noise, noise, flat, flat)
+    found = Deviation(flat, flat, noise, noise, flat, flat, flat)
     wide = widened(spread, found, normal, 0.7)
     assert np.median(wide.colour[:, :50]) > 1.6 * 0.03 and np.median(wide.colour[:, 70:]) == np.float32(0.03)
     assert widened(spread, found, normal, 1.0) is spread
