@@ -8,11 +8,12 @@ twice.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from common.files import atomic_write_text
@@ -76,6 +77,14 @@ def result_table(metric: str, method_name: str, metrics: CategoryMetrics) -> str
         rows, header, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(header) - 1)
     )
     return f"## {TABLES[metric][0]}\n\n{table}\n"
+
+
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Text: mean ± standard deviation of ``values``, of a single one the mean; UNDEFINED where one is NaN."""
+    mean = np.mean(values)
+    if np.isnan(mean):
+        return UNDEFINED
+    return f"{mean:{form}}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
 def column_title(category: str) -> str:

@@ -16,7 +16,7 @@ import psutil
 from common.commands import available_cores
 from common.errors import InputError
 from sweeps.jobs import run_job
-from sweeps.plan import fill_in, job_folder
+from sweeps.plan import job_folder
 
 ENGINES = ("serial", "processes", "ray")
 TICK = 0.1  # seconds between two looks for a signal
@@ -25,20 +25,17 @@ LOCK = ".sweep.lock"  # held by the driver, so that only one works on a sweep's 
 
 
 def run(engine, plan, jobs, out, ended, workers=None, program=None):
-    """Run ``jobs`` of ``plan``. A failing job does not stop the others.
+    """Run ``jobs`` [SweepJob] of ``plan`` in their order, ``workers`` at a time (None: as many as the resources allow).
+    A failing job does not stop the others.
 
     Args:
         engine: name in ENGINES.
-        plan: SweepPlan, for its resources.
-        jobs: [SweepJob], in the order in which they are begun.
         out: the sweep's folder.
         ended: function (job, Outcome) that is called when a job has ended.
-        workers: jobs at a time; None: as many as the resources allow.
         program: the words that start main.py; None: this project's.
 
     Raises:
-        InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
-            job begins.
+        InputError: this machine lacks the resources, or Ray is missing; before any job begins.
         KeyboardInterrupt: the user has stopped; the jobs that ran have kept what they have.
     """
     out = Path(out).resolve()
@@ -47,26 +44,31 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
 
         run_on_ray(plan, jobs, out, ended, workers, program)
         return
-    for job in jobs:
-        fill_in(job.words(job_folder(out, job)))
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
     memory = psutil.virtual_memory().total / 2**30
     slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
-
-    def work(job, slot, stop):
-        return run_job(job, job_folder(out, job), program, slot, stop)
-
-    run_here(slots, jobs, work, ended)
+    stop, free, waiting, running = threading.Event(), deque(slots), deque(jobs), {}
+    with ThreadPoolExecutor(len(slots)) as pool:
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.popleft(), free.popleft()
+                    running[pool.submit(run_job, job, job_folder(out, job), program, slot, stop)] = job, slot
+                for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
+                    job, slot = running.pop(future)
+                    free.append(slot)
+                    ended(job, future.result())
+        finally:
+            stop.set()
 
 
 def find_slots(resources, workers, devices, cores, memory_gib):
     """The workers of this machine, each as the environment variables that its jobs get: [{name: value}].
 
     Args:
-        resources: Resources of one job.
         workers: how many are wanted; None: as many as fit.
-        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
+        devices: as :func:`gpus` returns them.
         cores, memory_gib: what the machine has.
 
     Returns:
@@ -121,26 +123,3 @@ def gpus(plan):
             f"name none here; leave gpus out to run on the CPU"
         )
     return names
-
-
-def run_here(slots, jobs, work, ended):
-    """Run jobs as processes of this machine, one per slot.
-
-    Args:
-        slots: as :func:`find_slots` returns them.
-        jobs, ended: as of :func:`run`.
-        work: function (job, slot, threading.Event that stops it) → Outcome.
-    """
-    stop, free, waiting, running = threading.Event(), deque(slots), deque(jobs), {}
-    with ThreadPoolExecutor(len(slots)) as pool:
-        try:
-            while waiting or running:
-                while waiting and free:
-                    job, slot = waiting.popleft(), free.popleft()
-                    running[pool.submit(work, job, slot, stop)] = job, slot
-                for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
-                    job, slot = running.pop(future)
-                    free.append(slot)
-                    ended(job, future.result())
-        finally:
-            stop.set()

@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import InputError
 from common.files import host
 from common.locks import is_held
-from sweeps.plan import fill_in, finished
+from sweeps.plan import finished
 
 LOG = "log.txt"
 MARK = "--- "
@@ -33,14 +32,8 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Outcome(NamedTuple):
-    """How a job ended.
-
-    Attributes:
-        state: DONE, FAILED or STOPPED.
-        lines: its last lines, unless it is done.
-        exit_code: main.py's; negative: the signal that killed it; None: it never ran.
-        seconds, host: how long and where it ran.
-    """
+    """How a job ended: ``state`` DONE, FAILED or STOPPED; its last ``lines``, unless it is done; main.py's
+    ``exit_code`` (negative: the signal that killed it; None: it never ran); how long and where it ran."""
 
     state: str
     lines: tuple = ()
@@ -63,8 +56,7 @@ def run_job(job, folder, program, environment, stop=None, logged=True):
     A main.py that is killed is begun again: it continues.
 
     Args:
-        job: SweepJob.
-        folder: Path of the job; it is created.
+        folder: of the job; it is created.
         program: the words that start main.py; None: this project's.
         environment: {name: value} in addition to this process's.
         stop: threading.Event that acts as KeyboardInterrupt, for a thread other than the main one.
@@ -73,7 +65,7 @@ def run_job(job, folder, program, environment, stop=None, logged=True):
     """
     folder = Path(folder)
     try:
-        command = [*(program or main_command()), *fill_in(job.words(folder), {**os.environ, **environment})]
+        command = [*(program or main_command()), *job.words(folder)]
         folder.mkdir(parents=True, exist_ok=True)
         end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
         while computing(folder) and time.monotonic() < end and not (stop and stop.is_set()):
@@ -84,8 +76,6 @@ def run_job(job, folder, program, environment, stop=None, logged=True):
             if outcome.state != FAILED or outcome.exit_code >= 0:
                 break
         return outcome
-    except InputError as error:
-        return Outcome(FAILED, (str(error),), host=host())
     except OSError as error:
         return Outcome(FAILED, (f"{error.filename or folder}: {error.strerror or error}",), host=host())
 

@@ -1,7 +1,7 @@
 """The plan of a sweep: a YAML file becomes jobs, each a command line of main.py with a folder of its own.
 
     options:            # main.py's options without dashes, flags as true, the same for every job
-      dataset_path: ${DATA}/mvtec3d
+      dataset_path: /data/mvtec3d
     grid:               # option: list of values; category and seed among them; null leaves the option out
       seed: [0, 1, 2]
     exclude:            # combinations of the grid that are not run; keys left out stand for any value
@@ -16,7 +16,6 @@ of the paths of its data, as the file gives them. So a sweep may grow, and finis
 import contextlib
 import io
 import itertools
-import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +45,6 @@ POSSIBLE = {  # of one job
     "cpus": lambda x: isinstance(x, int) and x >= 1,
     "memory_gib": lambda x: x > 0,
 }
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Resources(NamedTuple):
@@ -58,13 +56,11 @@ class Resources(NamedTuple):
 
 
 class SweepJob(NamedTuple):
-    """One command line of main.py.
+    """One command line of main.py, in a folder ``name``.
 
     Attributes:
-        name: name of its folder.
-        category, seed: its category and seed.
         setting: ((option, value), ...) of the grid, without category, seed and scoring; values as in the file.
-        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} is not filled in.
+        options: ((option, value), ...) of the command line, without --output_dir.
     """
 
     name: str
@@ -79,7 +75,7 @@ class SweepJob(NamedTuple):
         return " ".join([self.category, f"seed={self.seed}", *map(shown, self.setting)])
 
     def words(self, folder) -> list[str]:
-        """Words of the command line after main.py, with ``folder`` as output; ${NAME} is not filled in."""
+        """Words of the command line after main.py, with ``folder`` as output."""
         options = dict(self.options)
         if options.get("save_maps") is True:
             options["save_maps"] = f"{folder}/maps"
@@ -150,11 +146,7 @@ def read(path) -> dict:
 
 
 def plan(content, name) -> SweepPlan:
-    """The SweepPlan of a sweep file's content.
-
-    Args:
-        content: as :func:`read` returns it.
-        name: of the file, for messages.
+    """The SweepPlan of a sweep file's content, as :func:`read` returns it; ``name``: of the file, for messages.
 
     Raises:
         InputError: a key or value has no meaning, main.py would refuse a job, or no job is left.
@@ -264,19 +256,6 @@ def _job(options, chosen):
 def frozen(value):
     """``value``, a list as a tuple, so that a job can be a key."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def fill_in(words, environment=None) -> list[str]:
-    """``words`` with every ${NAME} replaced by the environment's value.
-
-    Raises:
-        InputError: a variable is not set here.
-    """
-    environment = os.environ if environment is None else environment
-    for name in dict.fromkeys(name for word in words for name in VARIABLE.findall(word)):
-        if not environment.get(name):
-            raise InputError(f"the sweep file uses ${{{name}}}, and {name} is not set here; export {name}=...")
-    return [VARIABLE.sub(lambda match: environment[match[1]], word) for word in words]
 
 
 # ---------------------------------------------------------------- what is finished

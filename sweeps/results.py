@@ -1,23 +1,16 @@
-"""What a sweep's finished jobs have found: metrics by row, category and seed, and means over seeds."""
+"""What a sweep's finished jobs have found: metrics by row, category and seed."""
 
 import itertools
-import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from scipy import stats
-
 from common.files import atomic_path
 from runs.results import metrics_of, untrained_note
 from scoring.measured import SUFFIX
-from scoring.significance import LEVEL
 from sweeps.plan import SweepJob, SweepPlan, category_of, finished, job_folder, shown
-
-MEAN = "Mean"
 
 
 class SweepRow(NamedTuple):
@@ -34,36 +27,13 @@ class SweepResults(NamedTuple):
         table: {SweepRow: {category: {seed: Metrics}}}, rows and categories in the plan's order.
         planned: {(setting, category): {seed}} of the whole sweep.
         done: the finished jobs.
-        jobs: number of all jobs.
         notes: texts to put under the tables.
     """
 
     table: dict
     planned: dict
     done: tuple
-    jobs: int
     notes: tuple
-
-
-class SweepCell(NamedTuple):
-    """Mean over seeds of one row, in one category or in the mean over the complete categories, those that have a value
-    for every seed.
-
-    Attributes:
-        categories: number that it is made from.
-        seeds, planned: number of seeds that have a value, and of the whole sweep.
-        sd, low, high: standard deviation and Student's 95 % interval of the mean; None for a single seed.
-    """
-
-    row: SweepRow
-    category: str
-    categories: int
-    seeds: int
-    planned: int
-    mean: float
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 def gather(out: Path, plan: SweepPlan) -> SweepResults:
@@ -85,7 +55,7 @@ def gather(out: Path, plan: SweepPlan) -> SweepResults:
             of_seed.setdefault(job.seed, metrics)
     rows = [row for row in itertools.starmap(SweepRow, itertools.product(plan.settings, names)) if row in found]
     table = {row: {c: found[row][c] for c in spelled.values() if c in found[row]} for row in rows}
-    return SweepResults(table, planned, tuple(done), len(plan.jobs), _notes(done.values()))
+    return SweepResults(table, planned, tuple(done), _notes(done.values()))
 
 
 def _notes(records: Any) -> tuple:
@@ -129,36 +99,3 @@ def link_maps(out: Path, jobs: Iterable[SweepJob]) -> None:
             with atomic_path(target) as temporary:
                 os.unlink(temporary)
                 os.link(source, temporary)
-
-
-def over_seeds(values: list) -> tuple[float, ...]:
-    """(mean, standard deviation, ends of Student's interval) of values, one per seed; of a single one the mean."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return (mean,)
-    sd = float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
-    return mean, sd, mean - half, mean + half
-
-
-def cells(results: SweepResults, metric: str) -> list[SweepCell]:
-    """The SweepCells of a metric, row by row.
-
-    A category without a value is absent, and so is the mean where the complete categories have different seeds.
-    """
-    found = []
-    for row, of_category in results.table.items():
-        complete = {}
-        for category, of_seed in of_category.items():
-            known = {seed: getattr(of_seed[seed], metric) for seed in sorted(of_seed)}
-            known = {seed: value for seed, value in known.items() if value is not None}
-            wanted = results.planned[row.setting, category]
-            if known:
-                found.append(SweepCell(row, category, 1, len(known), len(wanted), *over_seeds(list(known.values()))))
-            if known and set(known) == wanted:
-                complete[category] = known
-        seeds = {tuple(known) for known in complete.values()}
-        if len(seeds) == 1:
-            values = [np.mean([of[seed] for of in complete.values()]) for seed in seeds.pop()]
-            found.append(SweepCell(row, MEAN, len(complete), len(values), len(values), *over_seeds(values)))
-    return found

@@ -28,7 +28,7 @@ from sweeps.engines import ENGINES, LOCK, run
 from sweeps.jobs import DONE, FAILED, LOG
 from sweeps.plan import finished, job_folder, plan, read
 from sweeps.results import gather, link_maps
-from sweeps.tables import FILES, write_tables
+from sweeps.tables import FILE, write_tables
 
 PLAN = "sweep.json"
 CONTINUES = "stopped; what is finished is kept, the same command continues"
@@ -36,10 +36,7 @@ CONTINUES = "stopped; what is finished is kept, the same command continues"
 
 def main(argv=None, program=None):
     """Run the command line; returns the exit code: 0 fine, 1 a job failed or is not finished, 2 refused before work.
-
-    Args:
-        program: the words that start the jobs' main.py; None: this project's.
-    """
+    ``program``: the words that start the jobs' main.py; None: this project's."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["tables"]:
         parser = Parser(prog="sweep.py tables")
@@ -81,16 +78,14 @@ def sweep(args, program):
         failed, stopped = run_jobs(args, planned, out, program)
         text, results = tables(out, planned)
     print(f"\n{text}", flush=True)
-    note(f"{', '.join(FILES)} are in {out}")
+    note(f"{FILE} is in {out}")
     for job, outcome in failed.items():
         tell("sweep.py", f"not finished: {_ended(out, job, outcome)}")
-    left = results.jobs - len(results.done)
+    jobs = len(planned.jobs)
+    left = jobs - len(results.done)
     if stopped:
-        tell(
-            "sweep.py",
-            f"stopped by the user; {left} of {results.jobs} jobs are not finished; the same command continues",
-        )
-    if len(failed) == results.jobs and all(outcome.exit_code in (None, REFUSED) for outcome in failed.values()):
+        tell("sweep.py", f"stopped by the user; {left} of {jobs} jobs are not finished; the same command continues")
+    if len(failed) == jobs and all(outcome.exit_code in (None, REFUSED) for outcome in failed.values()):
         return REFUSED
     return SOME_FAILED if left or failed else FINE
 
@@ -163,9 +158,10 @@ def read_plan(out):
 def make_tables(args):
     """Make the tables of the finished jobs; returns the exit code: 1 if jobs are not finished."""
     out = Path(args.folder).resolve()
-    text, results = tables(out, read_plan(out))
-    print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)
-    return FINE if len(results.done) == results.jobs else SOME_FAILED
+    planned = read_plan(out)
+    text, results = tables(out, planned)
+    print(f"{text}\n{FILE} is in {out}", flush=True)
+    return FINE if len(results.done) == len(planned.jobs) else SOME_FAILED
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps import ray_engine
 from sweeps.jobs import FAILED
-from tests.sweeps.test_engines import JOBS, TEXT, busy, computed, results, run, start, wait_for, whole  # noqa: F401
+from tests.sweeps.test_engines import JOBS, TEXT, busy, computed, results, run, start, wait_for, whole, write_file  # noqa: F401
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -27,9 +27,7 @@ class Two:
     def file(self, seconds=0.0):
         (self.folder / "parts" / "seconds").write_text(str(seconds))
         (self.folder / "computed").unlink(missing_ok=True)
-        path = self.folder / "sweep.yaml"
-        path.write_text(TEXT)
-        return path
+        return write_file(self.folder)
 
     def when_busy(self, action):
         """Call ``action(processes)`` once both nodes compute, beside what follows; returns its Future."""
@@ -46,7 +44,6 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ray")
     (folder / "parts").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_DATA", str(folder))
         patch.setenv("FAKE_LOG", str(folder / "computed"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Two(folder)
@@ -102,8 +99,7 @@ def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_pat
 
 
 def test_what_no_node_has_is_refused(two, tmp_path, capsys):
-    file = two.file()
-    file.write_text(TEXT + "resources: {cpus: 64}\n")
+    file = write_file(two.folder, TEXT + "resources: {cpus: 64}\n")
     assert run(file, tmp_path / "out", *RAY) == 2
     assert "no node of the cluster has what a job takes (64 CPU)" in capsys.readouterr().err
 
