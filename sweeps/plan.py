@@ -90,22 +90,22 @@ class SweepJob(NamedTuple):
 
 
 class SweepPlan(NamedTuple):
-    """A sweep: the content of its file, its jobs in the order in which they begin, the grid's settings in their
-    order."""
+    """A sweep: the options of all jobs, the jobs in the order in which they begin, the grid's settings in their order,
+    what a job takes."""
 
-    content: dict
+    options: dict
     jobs: tuple
     settings: tuple
     resources: Resources
 
     @property
     def method_name(self) -> str:
-        return self.content["options"].get("method_name") or default_of("method_name")
+        return self.options.get("method_name") or default_of("method_name")
 
     @property
     def on_gpu(self) -> bool:
         """Whether jobs may use a GPU."""
-        return self.content["options"].get("device") != "cpu" and self.resources.gpus != 0
+        return self.options.get("device") != "cpu" and self.resources.gpus != 0
 
 
 def shown(pair: tuple[str, Any]) -> str:
@@ -169,9 +169,8 @@ def plan(content, name) -> SweepPlan:
             raise InputError("exclude leaves no job")
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    content = dict(zip(PARTS, (options, content.get("grid") or {}, exclude, resources)))
     settings = tuple(dict.fromkeys(job.setting for job in jobs.values()))
-    return SweepPlan(content, tuple(jobs.values()), settings, Resources(**resources))
+    return SweepPlan(options, tuple(jobs.values()), settings, Resources(**resources))
 
 
 def _checked(content):

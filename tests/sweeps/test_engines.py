@@ -103,7 +103,7 @@ def test_the_same_from_every_engine_and_nothing_twice(file, whole, tmp_path, cap
     text = capsys.readouterr().out
     assert f"[{JOBS} of {JOBS}]" in text and "4 of 4 jobs are finished" in text and "mean nothing" in text
     assert results(out) == results(whole)
-    assert run(file, out, "--quiet") == 0 and sweep.main(["tables", str(out)]) == 0 and results(out) == results(whole)
+    assert run(file, out, "--quiet") == 0 and run(file, out, "--only_tables") == 0 and results(out) == results(whole)
     assert set(computed(tmp_path, "begin").values()) == {1} and len(computed(tmp_path)) == JOBS
     # a grown sweep keeps what is there
     write_file(tmp_path, TEXT + "  f_coreset: [0.1, 0.2]\n")
@@ -183,8 +183,6 @@ def test_where_every_job_is_refused(file, tmp_path, capsys):
     (tmp_path / "parts").rmdir()
     assert run(file, tmp_path / "out", "--quiet", *POOL) == 2
     assert "parts: no such folder" in capsys.readouterr().err
-    assert sweep.main(["tables", str(tmp_path)]) == 2
-    assert "sweep.json: missing; give the folder" in capsys.readouterr().err
 
 
 def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, capsys):
@@ -196,7 +194,7 @@ def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, 
     (two / "run.json").write_text(json.dumps({**record, "id": "0" * 12}))
     (three / "run.json").write_text(json.dumps({**record, "failed": {"one: maps": "disk full"}}))
     next(four.glob("scores_*.csv")).unlink()
-    assert sweep.main(["tables", str(out)]) == 1
+    assert run(file, out, "--only_tables") == 1
     assert "0 of 4 jobs" in (out / "tables.md").read_text()
     assert run(file, out, "--quiet", *POOL) == 0 and results(out) == results(whole)
     assert sum(computed(tmp_path).values()) == 2 * JOBS

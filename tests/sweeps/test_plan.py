@@ -37,7 +37,6 @@ resources: {gpus: 0.5, cpus: 4, memory_gib: 8}
     left = {(job.category, dict(job.setting)["fix"]) for job in found.jobs}
     scaled = ("eval_mode", "scaling")
     assert left == {("one", None), ("one", scaled), ("two", None), ("two", "all"), ("two", scaled)}
-    assert plan(found.content, "sweep.json") == found
     words = " ".join(found.jobs[-1].words("/out/jobs/x"))
     assert "--fix eval_mode scaling --" in words and "--use_uff --" in words and "--output_dir /out/jobs/x" in words
     assert "--save_maps /out/jobs/x/maps" in words and "--save_feature_path /out/jobs/x/features" in words
