@@ -1,8 +1,7 @@
 """Result files of a run: tables, scores of a category, run.json.
 
-A run appends its tables to three files, as the release does. An HTML comment with the run's id stands on the line
-before each table. By it a run finds its own table again: it updates the table after every category and never writes it
-twice.
+A run appends its tables to three files, as the release does. By the HTML comment on the line before each table, which
+has the run's id, the same run again does not write the same table twice.
 """
 
 import csv
@@ -127,22 +126,20 @@ class Tables:
         """The three tables as one text."""
         return "\n".join(self._one(metric, metrics) for metric in TABLES)
 
-    def update(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
-        """Replace the run's last tables in the files in ``folder``, unless only the comment differs; append them with a
-        blank line before each if they are not there yet, or with ``again``.
+    def append(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
+        """Append the tables to the files in ``folder``; unless ``again``, not where the run's last table there says the
+        same.
 
         Raises:
             OSError: a file cannot be read or written.
         """
         for metric, (_, name) in TABLES.items():
-            path, new = Path(folder) / name, self._one(metric, metrics)
+            path, table = Path(folder) / name, self._one(metric, metrics)
             text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-            found = None if again or not self.block else _find_block(text, self.block)
-            if found is None:
-                atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + new)
-            elif _body(text[slice(*found)]) != _body(new):
-                rest = text[found[1] :].lstrip("\n")
-                atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
+            last = text.rfind(f"{COMMENT}{self.block},") if self.block else -1
+            if last >= 0 and not again and _body(text[last:]).startswith(_body(table)):
+                continue
+            atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + table)
 
     def _one(self, metric: str, metrics: CategoryMetrics) -> str:
         table = result_table(metric, self.method_name, metrics)
@@ -156,18 +153,9 @@ def metric_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
         yield f"{scoring}: " + ", ".join(f"{title} {_shown(value)}" for title, value in shown)
 
 
-def _find_block(text: str, block: str) -> tuple[int, int] | None:
-    """(start, end) of the last table with this id in its comment, or None."""
-    start = ("\n" + text).rfind(f"\n{COMMENT}{block},")
-    if start < 0:
-        return None
-    heading = text.index("## ", start)
-    ends = [at + 1 for at in (text.find(f"\n{COMMENT}", start + 1), text.find("\n## ", heading + 1)) if at >= 0]
-    return start, min(ends, default=len(text))
-
-
-def _body(block: str) -> str:
-    return "\n".join(line for line in block.splitlines() if not line.startswith(COMMENT)).strip()
+def _body(table: str) -> str:
+    """A table without the comment on its first line, which holds the date."""
+    return table.partition("\n")[2]
 
 
 def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -> None:

@@ -8,7 +8,6 @@
 The same command continues after a stop: finished jobs are kept. docs/sweeps.md describes the sweep file.
 """
 
-import sys
 from pathlib import Path
 
 if not __package__:
@@ -17,7 +16,7 @@ if not __package__:
 from common.argument_types import number
 from common.commands import FAILED as SOME_FAILED
 from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
-from common.errors import InputError, tell
+from common.errors import tell
 from common.files import check_writable, remove_leftovers
 from common.locks import hold
 from common.progress import duration, note

@@ -74,7 +74,7 @@ def test_a_stopped_run_keeps_the_record_of_an_earlier_one(command, tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     assert end(process) == 1 and (results / "run.json").read_bytes() == record
     assert "stopped by the user; the finished categories are kept; not finished: two" in later.read_text()
-    assert "f_coreset=0.3" in (results / TABLES[0]).read_text()  # what was finished has its table
+    assert "f_coreset=0.3" in (results / TABLES[0]).read_text()  # what is finished has its table
     assert run([*command, "--f_coreset", "0.3"], later) == 0
     found = json.loads((results / "run.json").read_text())
     assert found["options"]["f_coreset"] == 0.3 and set(found["categories"]) == {"one", "two"}

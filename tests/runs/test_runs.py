@@ -19,7 +19,7 @@ def append(folder, name, count):
     for i in range(count):
         with runs.tables_lock(folder):
             tables = Tables("M", f"{name}{i}", comment_of(f"{name}{i}", "today", {}))
-            tables.update(folder, {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}})
+            tables.append(folder, {f"{name}{i}": {"baseline": Metrics(0.5, 0.5, 0.5)}})
 
 
 def keep(folder, held):
