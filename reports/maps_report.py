@@ -18,18 +18,17 @@ from reports.pages import picture_url, write_page
 from reports.scored import left_out_text, scored_category
 from runs.results import UNDEFINED
 from scoring.metrics import Metrics, count_below, mean
-from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
+from scoring.scorings import BASELINE, CALIBRATED
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 PROPOSED = "disagreement"
-VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
 
 
 class Part(NamedTuple):
-    """A part that is shown: the URL of its picture, its path, "good" or "defective", why it is shown, its gain."""
+    """A part that is shown; ``kind``: "good" or "defective"."""
 
-    picture: str
+    picture: str  # URL
     path: str
     kind: str
     reason: str
@@ -49,12 +48,9 @@ class Category(NamedTuple):
 
 
 def write_report(paths, out, seed, parameters):
-    """Write ``out``/report.html about files of saved maps; returns its path.
+    """Write ``out``/report.html about files of saved maps, one per category; returns its path.
 
-    Args:
-        paths: the files, one per category.
-        seed: of the randomly drawn parts.
-        parameters: of the scoring, ``scoring_addon.Parameters``.
+    ``seed``: of the randomly drawn parts; ``parameters``: ``scoring_addon.Parameters``.
 
     Raises:
         InputError: a file cannot be scored, or lacks one of the two banks.
@@ -69,44 +65,38 @@ def write_report(paths, out, seed, parameters):
     left_out = left_out_text({of.name: of.lacks for of in categories})
     if left_out:
         note(f"report.py: note: {left_out}", sys.stderr)
-    page, facts = Path(out) / "report.html", {**_summary(categories), "parameters": parameters, "left_out": left_out}
-    write_page("maps.html", page, **facts, categories=categories, is_number=NUMBER.fullmatch)
+    page = Path(out) / "report.html"
+    write_page(
+        "maps.html",
+        page,
+        categories=categories,
+        calibrated=any(CALIBRATED in of.metrics for of in categories),
+        metrics=_metrics_table(categories),
+        parameters=parameters,
+        left_out=left_out,
+        is_number=NUMBER.fullmatch,
+    )
     return page
 
 
-def _summary(categories):
-    """{name: value} of what the page shows of all categories together."""
-    every = any(CALIBRATED in of.metrics for of in categories)
-    others = (PROPOSED, CALIBRATED) if every else (PROPOSED,)
-    means = {}  # {scoring: Metrics over the categories that have it}
-    for name in (*VARIANTS, *others):
-        known = [of.metrics[name] for of in categories if name in of.metrics]
-        means[name] = Metrics(*(mean(values) for values in zip(*known)))
-    several = [("mean", means)] if len(categories) > 1 else []
-    rows = [
-        [name, *(text for metric in METRICS for text in _with_differences(metrics, metric, others))]
-        for name, metrics in [*((of.name, of.metrics) for of in categories), *several]
-    ]
-    heads = [f"{title} baseline" for title in METRICS.values()]
-    further = [head for name in others for head in ("proposed" if name == PROPOSED else name, "difference")]
-    return {
-        "calibrated": every,
-        "metrics": (["category", *(head for first in heads for head in (first, *further))], rows),
-        "variants": (
-            ["variant", "pixel map", "image score", *METRICS.values()],
-            [[name, *SCORINGS[name].described[:2], *map(shown, of)] for name, of in means.items()],
-        ),
-    }
-
-
-def _with_differences(metrics, metric, others):
-    """[text of the baseline's value, and of each other scoring's and of its difference]; ``metrics``: {scoring:
-    Metrics}."""
-    base, *values = (getattr(metrics.get(name), metric, None) for name in (BASELINE, *others))
-    texts = [shown(base)]
-    for value in values:
-        texts += [shown(value), UNDEFINED if None in (value, base) else f"{value - base:+.4f}"]
-    return texts
+def _metrics_table(categories):
+    """(header, rows) of the table of metrics; the last row is the mean if there are several categories."""
+    others = [name for name in (PROPOSED, CALIBRATED) if any(name in of.metrics for of in categories)]
+    found = [(of.name, of.metrics) for of in categories]
+    if len(categories) > 1:
+        known = {name: [of.metrics[name] for of in categories if name in of.metrics] for name in (BASELINE, *others)}
+        found.append(("mean", {name: Metrics(*map(mean, zip(*of))) for name, of in known.items()}))
+    header, rows = ["category"], [[name] for name, _ in found]
+    for metric, title in METRICS.items():
+        header.append(f"{title} baseline")
+        for name in others:
+            header += ["proposed" if name == PROPOSED else name, "difference"]
+        for row, (_, metrics) in zip(rows, found):
+            base, *values = (getattr(metrics.get(name), metric, None) for name in (BASELINE, *others))
+            row.append(shown(base))
+            for value in values:
+                row += [shown(value), UNDEFINED if None in (value, base) else f"{value - base:+.4f}"]
+    return header, rows
 
 
 def shown(value):
