@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from common.files import atomic_write_text
 from inspection.verdict import CANNOT_JUDGE, threshold
+from runs.results import spread
 
 METRICS = {
     "image_rocauc": "image ROCAUC",
@@ -75,16 +76,9 @@ def metric_tables(title, metrics, cells):
         for line in lines:
             each = [values[(*line, kind)] for kind in kinds]
             mean = f"{np.mean([np.mean(of) for of in each]):.3f}" if all(each) else "-"
-            rows.append([*line, *map(spread, each), mean])
+            rows.append([*line, *(spread(of) if of else "-" for of in each), mean])
         text += [f"### {name}", table(["setting", "scoring", *kinds, "mean"], rows)]
     return text
-
-
-def spread(values):
-    """Text: mean ± standard deviation; "-" without values."""
-    if not values:
-        return "-"
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
 
 
 # ---------------------------------------------------------------- recordings

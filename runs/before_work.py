@@ -1,5 +1,4 @@
-"""What main.py finds out before the first network runs: which categories, that their files can be used, what an earlier
-run of the same id has finished."""
+"""What main.py finds out before the first network runs: whether files can be used, what is finished already."""
 
 import logging
 import sys
@@ -46,11 +45,8 @@ class Prepared(NamedTuple):
 
 
 def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], networks: Callable[[], Any]) -> Prepared:
-    """Examine the categories' files, and look up what is finished.
-
-    Args:
-        names, missing: what ``data.names.find_categories`` found.
-        networks: function that builds the networks; called only if a weight file is missing.
+    """Examine the categories' files, and look up what is finished. ``names``, ``missing``: what
+    ``data.names.find_categories`` found; ``networks`` builds the networks, and is called if a weight file is missing.
 
     Raises:
         InputError: the output folders, the data or the checkpoints cannot be used, or no category is left.

@@ -100,12 +100,10 @@ def calibration_of(text: str) -> str | float:
 def value(
     text: str, kind: Any = None, default: Any = None, *, metavar: str | None = "N", decides: bool = True, **more: Any
 ) -> Any:
-    """A field whose flag takes a value, or several with ``nargs``.
+    """A field whose flag takes a value, or several with ``nargs``; ``kind``: argparse type.
 
     Args:
-        kind: argparse type.
-        decides: whether the option can change a score or metric. One that cannot says which categories, where files
-            lie, how it runs, what else is written; weights and data are recorded by their content instead.
+        decides: whether the option can change a score or metric; weights and data are recorded by their content.
         more: further keywords of ``add_argument``; ``names``: the flag as it is typed, if not --<field>; ``younger``:
             version 0.9 had no such option, so ids of runs contain it only where it differs from its default.
     """

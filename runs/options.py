@@ -1,8 +1,6 @@
-"""From main.py's command line to its options: presets, which combinations are refused, what follows from the options,
-what is recorded.
+"""From main.py's command line to its options: presets, what is refused, what follows, what is recorded.
 
-The flags themselves are the fields of ``runs.flags.RunOptions``. The module imports nothing heavy, so a mistyped flag
-is refused at once.
+The module imports nothing heavy, so a mistyped flag is refused at once.
 """
 
 import argparse
@@ -256,12 +254,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def run_id(deciding: Mapping[str, Any], weights: Iterable[Any]) -> str:
-    """Id of a run: 12 hexadecimal digits.
-
-    Args:
-        deciding: as :func:`deciding_options` returns them.
-        weights: [WeightFile].
-    """
+    """Id of a run: 12 hexadecimal digits; ``deciding``: see :func:`deciding_options`; ``weights``: [WeightFile]."""
     files = [[file.network, file.sha256] for file in weights]
     numbers = OF_FRAMES if "frame" in deciding else NUMBERS
     return short_hash({"numbers": numbers, "options": deciding, "weights": files}, 12)

@@ -20,11 +20,8 @@ INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categorie
 
 
 class RunRecord:
-    """What a run has achieved so far. Every call that changes it also updates the files in the output folder.
-
-    Args:
-        prepared: the run before its work.
-        command: words of the command line.
+    """What a run has achieved so far; ``command``: words of the command line. Every call that changes it also updates
+    the files in the output folder.
 
     Attributes:
         content: what run.json holds.
@@ -93,11 +90,7 @@ class RunRecord:
     # ------------------------------------------------------------ the run
 
     def finish(self, interrupted: bool) -> bool:
-        """Print the tables and list the failures; returns whether all went well.
-
-        Args:
-            interrupted: whether the user stopped the run.
-        """
+        """Print the tables and list the failures; returns whether all went well. ``interrupted``: by the user."""
         if interrupted:
             names = [unit.category for unit in self.units]
             left = [name for name in names if name not in {**self.content["categories"], **self.failed}]

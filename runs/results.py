@@ -48,16 +48,10 @@ def row_title(method_name: str, scoring: str) -> str:
 
 
 def result_table(metric: str, method_name: str, metrics: CategoryMetrics) -> str:
-    """One markdown table with its heading.
+    """One markdown table with its heading; ``metric``: key of ``TABLES``.
 
-    Args:
-        metric: key of ``TABLES``.
-        metrics: {category: {scoring: Metrics}}; "baseline" is each category's first scoring.
-
-    Returns:
-        Text. Values are rounded to 3 decimals; the mean is that of the rounded values. After every other scoring comes
-        a row with its difference to the baseline. A metric that is undefined for a category is shown as "undefined";
-        the mean is over the others.
+    Values are rounded to 3 decimals; the mean is that of the rounded values, without undefined ones. After every
+    scoring but the first, the baseline, comes a row with its difference to that.
     """
     scorings = list(next(iter(metrics.values())))
     rows: list[list[str]] = []
@@ -97,13 +91,8 @@ def escaped(text: str) -> str:
 
 
 def comment_of(block: str, date: str, options: Mapping[str, Any]) -> str:
-    """The comment line before a table.
-
-    Args:
-        block: the id by which the run finds its table.
-        date: text.
-        options: {name: value} of the options that differ from the defaults.
-    """
+    """The comment line before a table; ``block``: the id by which the run finds it; ``options``: {name: value} of
+    those that differ from the defaults."""
     listed = ", ".join(
         f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
         for name, value in options.items()
@@ -114,8 +103,8 @@ def comment_of(block: str, date: str, options: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Tables:
-    """A run's three tables: ``block``: the id by which it finds them in their files, contained in ``comment``, the line
-    before each heading; ``note``: text after each table."""
+    """A run's three tables; ``comment``: the line before each, with ``block`` (see :func:`comment_of`); ``note``: the
+    text after each."""
 
     method_name: str
     block: str = ""
@@ -159,12 +148,7 @@ def _body(table: str) -> str:
 
 
 def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -> None:
-    """Write a category's scores as CSV: one line per test part, in the order of scoring, in full precision.
-
-    Args:
-        evaluation: Evaluation.
-        scored: {scoring: Scored}.
-    """
+    """Write the scores {scoring: Scored} of an Evaluation as CSV: one line per test part, in full precision."""
     columns = [*(of.image_preds for of in scored.values()), *evaluation.bank_score.values()]
     rows: list[list[Any]] = [["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in evaluation.bank_score)]]
     for i, fields in enumerate(zip(evaluation.path, evaluation.defect, map(int, evaluation.label))):

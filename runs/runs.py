@@ -42,13 +42,8 @@ def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[lis
 
 
 class Mark(NamedTuple):
-    """The hidden file beside an output of a run (pictures, features, maps, a model), which names the unit that the
-    output belongs to: a folder's pictures are those of the last run that drew them.
-
-    Attributes:
-        path, text: the hidden file and what it holds.
-        file: the output itself, where it is a single file.
-    """
+    """The hidden file ``path`` beside an output of a run (pictures, features, maps, a model), whose ``text`` names the
+    unit that the output belongs to. ``file``: the output itself, where it is a single file."""
 
     path: Path
     text: str
@@ -68,10 +63,7 @@ class Mark(NamedTuple):
 
 class Unit:
     """One category of one run: where its results lie, which other outputs are asked for, and the lock on all of them.
-
-    Args:
-        data: id of the category's data.
-        calibration: the files that calibrate its saved model; None: no model is saved.
+    ``data``: id of its data; ``calibration``: the files that calibrate its saved model, None: no model is saved.
 
     Attributes:
         name: of the unit, as marks and models hold it.
