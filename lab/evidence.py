@@ -1,12 +1,10 @@
-"""Measure what each setting finds: on generated cut-out parts, on recordings of generated parts, on real solar cells.
+"""Measure what each setting finds: on recordings of generated parts, on real pictures of solar cells.
 
-    python lab/evidence.py -o evidence                     # all generated parts; the same command continues
-    python lab/evidence.py -o evidence --cells parts --seeds 0
+    python lab/evidence.py -o evidence                     # recordings; the same command continues
     python lab/evidence.py -o evidence --cells solar       # needs: pip install elpv-dataset
 
-A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). "parts": the
-MVTec-like categories of lab/make_demo.py, run by main.py. "recordings": a recording of lab/recordings is imported,
-fitted and judged with the commands that README names. "solar": pictures of solar cells, see lab/solar_cells.py.
+A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). A recording of
+lab/recordings is imported, fitted and judged with the commands that README names; solar cells: lab/solar_cells.py.
 OUT/cells gets one JSON file per cell; OUT/evidence.md is made of these files alone. Generated parts are no benchmark.
 """
 
@@ -16,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,22 +31,14 @@ from lab import solar_cells
 from lab.commands import ROOT, command
 from lab.evidence_page import CURVE as STEP
 from lab.evidence_page import MAIN_SHOTS, write_page
-from lab.make_demo import write_category
 from lab.recordings.kinds import KINDS
 from lab.recordings.scene import DAYS
 from lab.recordings.write import write_recording
-from scoring.evaluation import extra_metrics, metrics, read, score
 
-PARTS, RECORDINGS, SOLAR = "parts", "recordings", "solar"
+RECORDINGS, SOLAR = "recordings", "solar"
 LITE0 = ["--rgb_backbone_name", "efficientnet_lite0"]
 BEST = ["--preset", "best"]
-SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
 SETTINGS = {  # cells → {name of a setting: options of main.py}
-    PARTS: {
-        "lite0 + FPFH": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "all"],
-        "Reference": ["--method_name", "Reference", *BEST],
-        "all": BEST,
-    },
     RECORDINGS: {
         "released-like": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "eval_mode"],
         "banks": ["--method_name", "DINO+FPFH", *LITE0, *BEST, "--frame", "none"],
@@ -59,11 +48,9 @@ SETTINGS = {  # cells → {name of a setting: options of main.py}
     },
     SOLAR: {"lite0 alone": [*BEST, "--method_name", "DINO", *LITE0]},
 }
-# numbers of parts; of a category: training, good test parts, test parts of each defect
-CATEGORY = 30, 16, 6
-# of a recording: good parts in the pool from which calibration parts are drawn, these, parts to judge (half of them
-# good), parts per step of a curve
-POOL, CALIBRATION, JUDGE, STEPS = 40, 20, 24, 8
+# numbers of a recording's parts: to train with, good ones in the pool from which calibration parts are drawn, these,
+# to judge (half of them good), per step of a curve
+TRAIN, POOL, CALIBRATION, JUDGE, STEPS = 30, 40, 20, 24, 8
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
 
@@ -106,24 +93,6 @@ def plan(chosen, seeds, shots, kinds=None, settings=None):
 # ---------------------------------------------------------------- computing a cell
 
 
-def parts_cell(cell, out, brief):
-    """{scoring: {metric: value}} of a generated category."""
-    data = out / "data" / f"seed_{cell.seed}"
-    if not (data / f"{cell.kind}.complete").is_file():
-        write_category(data, cell.kind, *CATEGORY, cell.seed)
-        atomic_write_text(data / f"{cell.kind}.complete", "")
-    maps = cell.work(out) / "maps"
-    cell.run(out, data, "--shots", CATEGORY[0], "--scoring", "all", "--save_maps", maps)
-    return measured(read(maps / f"{cell.kind}.npz"))
-
-
-def measured(saved):
-    """{scoring: {metric: value}} of saved maps."""
-    scored = score(saved, SCORINGS)
-    usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
-    return {name: {**asdict(usual[name]), **extra[name]} for name in scored}
-
-
 def solar_cell(cell, out, brief):
     """{"calibrated": {figure: value}} of a type of solar cells."""
     data = out / "solar" / f"seed_{cell.seed}"
@@ -161,7 +130,7 @@ def recordings_cell(cell, out, brief):
 
 def record(kind, seed, recorded, days, brief):
     """Write a recording, and the steps of the curves in folders of their own."""
-    write_recording(kind, recorded, seed, MAIN_SHOTS if brief else CATEGORY[0], POOL, JUDGE, days)
+    write_recording(kind, recorded, seed, MAIN_SHOTS if brief else TRAIN, POOL, JUDGE, days)
     curved = [name for name in KINDS[kind].faults if any(word in name for word in CURVED) and not brief]
     for defect, factor in itertools.product(curved, CURVE):
         folder = recorded / f"{defect}{STEP}{factor:g}"
@@ -206,7 +175,7 @@ def run_cells(args):
     cells = plan(args.cells, args.seeds, [MAIN_SHOTS] if args.brief else args.shots, args.kinds, args.settings)
     if not cells:
         raise InputError("no cell has these kinds and settings")
-    failed, compute = {}, {PARTS: parts_cell, RECORDINGS: recordings_cell, SOLAR: solar_cell}
+    failed, compute = {}, {RECORDINGS: recordings_cell, SOLAR: solar_cell}
     try:
         for cell in cells:
             raise_if_stopping()
@@ -239,7 +208,7 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 a cell failed or the user stopped it, 2 refused."""
     parser = Parser(prog="evidence.py", description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("evidence"), metavar="OUT", help="for everything")
-    parser.add_argument("--cells", nargs="+", choices=SETTINGS, default=[PARTS, RECORDINGS], help="which")
+    parser.add_argument("--cells", nargs="+", choices=SETTINGS, default=[RECORDINGS], help="which")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of part")
     parser.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings")
     parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N", help="of the parts")
