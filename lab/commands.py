@@ -10,11 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def command(*words: object, allowed: tuple[int, ...] = (0,)) -> None:
-    """Run a command, such as main.py, with the options in ``words``.
-
-    Raises:
-        InputError: its exit code is not in ``allowed``; the message is the last line that it wrote to stderr.
-    """
+    """Run a command, such as main.py, with the options in ``words``; raises InputError with the last line that it wrote
+    to stderr where its exit code is not in ``allowed``."""
     program, *options = map(str, words)
     done = subprocess.run([sys.executable, str(ROOT / program), *options], capture_output=True, text=True)
     if done.returncode not in allowed:

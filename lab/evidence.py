@@ -138,11 +138,9 @@ def record(kind, seed, recorded, days, brief):
 
 
 def bring(recorded, data, kind, days):
-    """Import a recording: ``data``/fit/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge.
-
-    Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
-    with the first ones). More: the batches of other days, and the steps of the curves.
-    """
+    """Import a recording: ``data``/fit/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge. The sets of
+    the same day are to_judge and pool, good parts from which calibration parts are drawn, and the model is fitted
+    with the first of them."""
 
     def imported(source, *target):
         *folders, category, split = target

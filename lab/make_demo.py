@@ -4,8 +4,7 @@
     python lab/make_demo.py demo --kinds bun --defects dent crack --no_checkpoints
 
 OUT/data gets <kind>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints gets untrained stand-ins.
-`python -m lab.recordings --help` names the kinds and their defects. Each part has random numbers of its own, so a run
-with more parts leaves the earlier parts as they are. Generated parts are no benchmark.
+Each part has random numbers of its own, so a run with more parts leaves the earlier ones as they are.
 """
 
 import math
@@ -63,12 +62,7 @@ def write_category(
     root: str | Path, kind: str, train: int, good: int, defective: int, seed: int = 0, defects: Sequence[str] = ()
 ) -> None:
     """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each of the ``defects``
-    (default: all of the ``kind``, a name in ``KINDS``). Parts of an earlier run with the same name are replaced, others
-    stay.
-
-    Raises:
-        InputError: the kind has no such defect.
-    """
+    (default: all of the ``kind``); raises InputError where the kind has no such defect. Other parts stay."""
     known = list(KINDS[kind].faults)
     folders = [("train/good", GOOD, 0, train), ("test/good", GOOD, 1, good)]
     for defect in defects or known:

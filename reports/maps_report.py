@@ -1,6 +1,5 @@
-"""The report about saved maps: one HTML page, made from templates/maps.html.
-
-Of each category only what the page shows is kept, since the maps of many categories do not fit into memory.
+"""The report about saved maps: one HTML page, made from templates/maps.html. Of each category only what the page shows
+is kept, since the maps of many do not fit into memory.
 """
 
 import re
@@ -141,11 +140,8 @@ def _part(category, index, reasons):
 
 
 def shown_parts(category, seed):
-    """{part number: [why it is shown]}: the largest gain, the largest loss, and one drawn at random.
-
-    The gain is the separation by the proposed score minus that by the baseline. The draw depends on ``seed`` and the
-    category's name alone.
-    """
+    """{part number: [why it is shown]}: the largest gain, the largest loss, and one drawn by ``seed`` and the
+    category's name. The gain is the separation by the proposed score minus that by the baseline."""
     out, both = {}, separations(category)
     if both is not None:
         gain = both[1] - both[0]
@@ -164,11 +160,9 @@ def separations(category):
 
 
 def separation(label, scores):
-    """[n] in [0, 1]: how well each part is separated from the other class; None if there are no parts of one class.
-
-    For a defective part: the share of good parts that score lower. For a good part: the share of defective parts that
-    score higher. Ties count one half. The mean over either class is the image ROCAUC.
-    """
+    """[n] in [0, 1]: for a defective part the share of good parts that score lower, for a good part that of defective
+    parts that score higher, ties one half; None without parts of a class. The mean over either class is the image
+    ROCAUC."""
     scores, defective = np.asarray(scores), np.asarray(label) != 0
     if defective.all() or not defective.any():
         return None

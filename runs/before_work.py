@@ -124,11 +124,8 @@ def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | N
 def settle_readings(
     options: RunOptions, names: list[str]
 ) -> tuple[dict[str, Reading], dict[str, Facts], dict[str, str]]:
-    """Examine the categories ``names``: ({category: Reading}, {category: what its training parts have in common},
-    {category: why it is left out}).
-
-    Every file is read unless ``options.no_check`` is set. The findings are printed.
-    """
+    """Examine the categories ``names``, unless ``options.no_check`` is set, and print what is found: ({category:
+    Reading}, {category: what its training parts have in common}, {category: why it is left out})."""
     fixes = options.fixes
     if options.no_check:
         return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, {}

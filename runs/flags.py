@@ -1,7 +1,5 @@
-"""The options of main.py, each defined once: a field of ``RunOptions`` with its flag's form and help text.
-
-The parser is made from the fields, in their order. The module imports nothing heavy, so --help and a mistyped flag are
-answered at once.
+"""The options of main.py, each defined once: a field of ``RunOptions`` with its flag's form and help text, in the
+parser's order. The module imports nothing heavy, so --help and a mistyped flag are answered at once.
 """
 
 import argparse
@@ -134,11 +132,9 @@ def elsewhere(decides: bool = True, add: Callable[[Any], None] | None = None) ->
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run, and what follows from them. ``memory_bank``, ``xyz_backbone_name``, ``frame``, ``scoring``,
-    ``fix``, ``eval_mode`` and ``spool_dir`` are settled, as if each had been given.
-
-    ``readings``, ``usual``: {category: Reading} and {category: Facts that the training parts have in common}, settled
-    before the work by the examination of the files.
+    """The options of a run; ``memory_bank``, ``xyz_backbone_name``, ``frame``, ``scoring``, ``fix``, ``eval_mode`` and
+    ``spool_dir`` are settled, as if each had been given. ``readings``, ``usual``: {category: Reading} and {category:
+    Facts that its training parts have in common}, settled by the examination of the files.
     """
 
     quiet: bool = elsewhere(decides=False)

@@ -1,6 +1,5 @@
-"""From main.py's command line to its options: presets, what is refused, what follows, what is recorded.
-
-The module imports nothing heavy, so a mistyped flag is refused at once.
+"""From main.py's command line to its options: presets, what is refused, what follows, what is recorded. Nothing heavy
+is imported, so a mistyped flag is refused at once.
 """
 
 import argparse
@@ -29,10 +28,8 @@ Refuse = Callable[[str], NoReturn]
 
 
 def parse_arguments(argv: list[str] | None = None) -> RunOptions:
-    """Parsed and checked options. Those of --preset change the defaults, a flag given by hand wins.
-
-    A contradiction prints one line and exits with 2.
-    """
+    """Parsed and checked options. Those of --preset change the defaults, a flag given by hand wins; a contradiction
+    prints one line and exits with 2."""
     parser, absent = build_parser(), object()
     asked = parser.parse_args(argv)
     parser.set_defaults(**dict.fromkeys(vars(asked), absent))

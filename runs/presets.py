@@ -1,7 +1,4 @@
-"""The presets of ``--preset``: named sets of options. A flag on the command line wins over the preset.
-
-A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
-"""
+"""The presets of ``--preset``, named sets of options. A run's id depends on the options, not on the preset's name."""
 
 from typing import Any, NamedTuple
 

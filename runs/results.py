@@ -1,7 +1,5 @@
-"""Result files of a run: tables, scores of a category, run.json.
-
-A run appends its tables to three files, as the release does. By the HTML comment on the line before each table, which
-has the run's id, the same run again does not write the same table twice.
+"""Result files of a run: tables, scores of a category, run.json. Tables are appended to three files, as in the release;
+by the comment on the line before, with the run's id, the same run again does not write the same table twice.
 """
 
 import csv
@@ -116,12 +114,8 @@ class Tables:
         return "\n".join(self._one(metric, metrics) for metric in TABLES)
 
     def append(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
-        """Append the tables to the files in ``folder``; unless ``again``, not where the run's last table there says the
-        same.
-
-        Raises:
-            OSError: a file cannot be read or written.
-        """
+        """Append the tables to the files in ``folder``, which may raise OSError; unless ``again``, not where the run's
+        last table there says the same."""
         for metric, (_, name) in TABLES.items():
             path, table = Path(folder) / name, self._one(metric, metrics)
             text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""

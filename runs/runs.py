@@ -1,15 +1,12 @@
-"""Runs that lose nothing: the files of a finished category, by which the same command continues instead of computing it
-again.
-
-The unit of work is one category with one set of options, weights and data. A run's id is a hash of the options that can
-change a result (the seed is one) and of the weights' contents. The files of a category also have a hash of its data in
-their names:
+"""Runs that lose nothing: the files of a finished category, by which the same command continues.
 
     <output_dir>/runs/<id>/run.json                     the run's record; run.json at the top is that of the last run
     <output_dir>/runs/<id>/<category>-<data>.json       written last: if it exists, the category is finished
     <output_dir>/runs/<id>/<category>-<data>.csv        the category's scores
     <output_dir>/runs/<id>/.<category>-<data>.lock      lock of the process that computes the category
     <output_dir>/runs/<id>/.<category>-<data>.holder    names that process
+
+<id> is a hash of the options that can change a result, the seed, and the weights' contents; <data> one of the data.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The engines that run a sweep's jobs: one after the other, several at a time on this machine, or on a Ray cluster.
-
-A job is the same command line in each engine, so results do not depend on the engine.
-"""
+"""The engines that run a sweep's jobs, the same command lines: one after the other, several at a time, or on Ray."""
 
 import contextlib
 import os
@@ -66,14 +63,8 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
 def find_slots(resources, workers, devices, cores, memory_gib):
     """The workers of this machine, each as the environment variables that its jobs get: [{name: value}].
 
-    Args:
-        workers: how many are wanted; None: as many as fit.
-        devices: as :func:`gpus` returns them.
-        cores, memory_gib: what the machine has.
-
-    Returns:
-        With GPUs one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a worker
-        has ``resources.cpus`` threads, or an equal share of the cores if that is not given.
+    With GPUs (``devices``) one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided:
+    a worker has ``resources.cpus`` threads, or an equal share. ``workers``: how many are wanted; None: as many as fit.
 
     Raises:
         InputError: a job, or the number of workers, does not fit on this machine.
@@ -102,11 +93,8 @@ def find_slots(resources, workers, devices, cores, memory_gib):
 
 
 def gpus(plan):
-    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
-
-    Raises:
-        InputError: the sweep file asks for GPUs and there are none.
-    """
+    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU. Raises
+    InputError where the sweep file asks for GPUs and there are none."""
     if not plan.on_gpu:
         return ()
     found = os.environ.get("CUDA_VISIBLE_DEVICES")

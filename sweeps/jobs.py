@@ -1,8 +1,7 @@
-"""One job of a sweep on this host: main.py as a process, its log, and what is known of it afterwards.
+"""One job of a sweep on this host: main.py as a process, its log of all attempts, and what is known of it afterwards.
 
-<job>/log.txt holds the output of main.py in all attempts; a line that begins with "--- " tells when an attempt began
-and how it ended. main.py itself locks its results and continues. It ends with the process that began it: on Linux the
-kernel sends it SIGTERM when that is gone; elsewhere it goes on to its end, and a later attempt waits for its lock.
+It ends with the process that began it: on Linux the kernel sends it SIGTERM when that is gone; elsewhere it goes on to
+its end, and a later attempt waits for its lock.
 """
 
 import contextlib
@@ -51,17 +50,14 @@ def main_command() -> list[str]:
 
 
 def run_job(job, folder, program, environment, stop=None, logged=True):
-    """Run a job on this host to its end; returns its Outcome. KeyboardInterrupt asks main.py to write what it has.
-
-    A main.py that is killed is begun again: it continues.
+    """Run a job on this host to its end, in ``folder``; returns its Outcome. KeyboardInterrupt asks main.py to write
+    what it has; one that is killed is begun again, and continues.
 
     Args:
-        folder: of the job; it is created.
         program: the words that start main.py; None: this project's.
         environment: {name: value} in addition to this process's.
         stop: threading.Event that acts as KeyboardInterrupt, for a thread other than the main one.
-        logged: whether output goes to the log; else it goes where this process's does, and the job counts as done by
-            its exit code.
+        logged: whether output goes to the log; else it is shown, and the job counts as done by its exit code.
     """
     folder = Path(folder)
     try:

@@ -1,16 +1,9 @@
-"""The plan of a sweep: a YAML file becomes jobs, each a command line of main.py with a folder of its own.
+"""The plan of a sweep: a YAML file (docs/sweeps.md) becomes jobs, each a command line of main.py with a folder of its
+own.
 
-    options:            # main.py's options without dashes, flags as true, the same for every job
-      dataset_path: /data/mvtec3d
-    grid:               # option: list of values; category and seed among them; null leaves the option out
-      seed: [0, 1, 2]
-    exclude:            # combinations of the grid that are not run; keys left out stand for any value
-      - {shots: 50, category: rope}
-    resources: {gpus: 0.5, cpus: 4, memory_gib: 8}      # of one job
-
-A job is one category with one seed in one setting, a combination of the other options in the grid. Its command line is
-checked by main.py's own parser. The name of its folder ends with a hash of the options that can change its result and
-of the paths of its data, as the file gives them. So a sweep may grow, and finished jobs are found again.
+A job is one category with one seed in one setting, a combination of the other options in the grid. The name of its
+folder ends with a hash of the options that can change its result and of the paths of its data, as the file gives them.
+So a sweep may grow, and finished jobs are found again.
 """
 
 import contextlib
@@ -131,11 +124,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(path) -> dict:
-    """The content of a sweep file.
-
-    Raises:
-        InputError: the file cannot be read, is no YAML, or has a key twice; the message names the line.
-    """
+    """The content of a sweep file; raises InputError with the line where it is no YAML or has a key twice."""
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -266,10 +255,8 @@ def job_folder(out, job: SweepJob) -> Path:
 
 
 def finished(folder, job: SweepJob) -> dict | None:
-    """The run.json in a job's ``folder`` if main.py has finished the job with all outputs asked for now; else None.
-
-    The run's id is computed again, from the job's options and the record's weights, and must be that of the record.
-    """
+    """The run.json in a job's ``folder`` if main.py has finished the job with all outputs asked for now; else None. The
+    run's id, computed again from the job's options and the record's weights, must be that of the record."""
     folder = Path(folder)
     try:
         record = read_run(folder)

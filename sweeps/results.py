@@ -21,14 +21,8 @@ class SweepRow(NamedTuple):
 
 
 class SweepResults(NamedTuple):
-    """The finished jobs of a sweep.
-
-    Attributes:
-        table: {SweepRow: {category: {seed: Metrics}}}, rows and categories in the plan's order.
-        planned: {(setting, category): {seed}} of the whole sweep.
-        done: the finished jobs.
-        notes: texts to put under the tables.
-    """
+    """The finished jobs of a sweep, ``done``; ``table``: {SweepRow: {category: {seed: Metrics}}} in the plan's order;
+    ``planned``: {(setting, category): {seed}} of the whole sweep; ``notes``: texts to put under the tables."""
 
     table: dict
     planned: dict
@@ -84,12 +78,8 @@ def _unequal(pairs: list) -> dict:
 
 
 def link_maps(out: Path, jobs: Iterable[SweepJob]) -> None:
-    """Link the finished jobs' saved maps as <out>/maps/<setting>/seed_<n>/<category>.npz, which looks like the folder
-    of one run over all categories. A grid without settings gets the name "all".
-
-    Raises:
-        OSError: the drive has no hard links.
-    """
+    """Link the finished jobs' saved maps as <out>/maps/<setting, or all>/seed_<n>/<category>.npz, which looks like the
+    folder of one run over all categories. Raises OSError where the drive has no hard links."""
     for job in jobs:
         setting = re.sub(r"[^A-Za-z0-9.=+_-]+", "-", "_".join(map(shown, job.setting))) or "all"
         for source in (job_folder(out, job) / "maps").glob(f"*{SUFFIX}"):

@@ -19,11 +19,8 @@ LEFT_OUT = ("seeds", "preset")  # the preset's options stand in a job one by one
 
 
 def run_seeds(args, program=None) -> int:
-    """Do one run per seed of --seeds, each in a folder seed_<n> of its own, and write seeds.md after each; returns the
-    exit code: FINE; REFUSED if every seed was refused before any work; else FAILED.
-
-    ``program``: the words that start main.py; None: this project's.
-    """
+    """Do one run per seed of --seeds in a folder seed_<n>, and write seeds.md after each; returns the exit code: FINE;
+    REFUSED if every seed was refused; else FAILED. ``program``: the words that start main.py; None: this project's."""
     out = Path(args.output_dir)
     jobs, codes, table = [seed_job(args, seed) for seed in dict.fromkeys(args.seeds)], {}, ""
     try:
@@ -80,11 +77,8 @@ def _write_table(args, jobs):
 
 
 def table_over_seeds(method_name, metrics) -> str:
-    """The text of seeds.md: the three tables as mean ± standard deviation over seeds.
-
-    Args:
-        metrics: {seed: {category: {scoring: Metrics}}}; a category counts if every seed has finished it.
-    """
+    """The text of seeds.md: the three tables as mean ± standard deviation over seeds; ``metrics``: {seed: {category:
+    {scoring: Metrics}}}; a category counts if every seed has finished it."""
     seeds = list(metrics)
     categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
     texts = []

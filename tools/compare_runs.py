@@ -80,11 +80,7 @@ def of_two_runs(a, b, faults):
 
 
 def of_one_pass(path, faults):
-    """[text] of the metrics of the last run in a patched checkout's scoring.md.
-
-    Raises:
-        InputError: the file is missing, cannot be read, or is not such a file.
-    """
+    """[text] of the metrics of the last run in a patched checkout's scoring.md; InputError where it is no such file."""
     if not path.is_file():
         raise InputError(f"{path}: missing; give two folders, or the results of a patched checkout")
     tables = read_tables(path)
@@ -101,12 +97,8 @@ def of_one_pass(path, faults):
 
 
 def read_tables(path):
-    """All tables of a file, oldest first. The release appends its tables without a line end: "… |" and "| Method …"
-    then share a line.
-
-    Raises:
-        InputError: the file cannot be read, holds no table, or a table is not a result table.
-    """
+    """All tables of a file, oldest first; InputError where one is no result table. The release appends its tables
+    without a line end: "… |" and "| Method …" then share a line."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
