@@ -28,13 +28,13 @@ from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
 from inspection.predictions import LINES, read_lines
 from lab import solar_cells
-from lab.commands import ROOT, command
 from lab.evidence_page import CURVE as STEP
 from lab.evidence_page import MAIN_SHOTS, write_page
 from lab.recordings.kinds import KINDS
 from lab.recordings.scene import DAYS
 from lab.recordings.write import write_recording
 
+ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS, SOLAR = "recordings", "solar"
 LITE0 = ["--rgb_backbone_name", "efficientnet_lite0"]
 BEST = ["--preset", "best"]
@@ -91,6 +91,16 @@ def plan(chosen, seeds, shots, kinds=None, settings=None):
 
 
 # ---------------------------------------------------------------- computing a cell
+
+
+def command(*words: object, allowed: tuple[int, ...] = (0,)) -> None:
+    """Run a command, such as main.py, with the options in ``words``; raises InputError with the last line that it wrote
+    to stderr where its exit code is not in ``allowed``."""
+    program, *options = map(str, words)
+    done = subprocess.run([sys.executable, str(ROOT / program), *options], capture_output=True, text=True)
+    if done.returncode not in allowed:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{program} ended with {done.returncode}: {last}")
 
 
 def solar_cell(cell, out, brief):

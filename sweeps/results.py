@@ -52,29 +52,23 @@ def gather(out: Path, plan: SweepPlan) -> SweepResults:
     return SweepResults(table, planned, tuple(done), _notes(done.values()))
 
 
-def _notes(records: Any) -> tuple:
+def _notes(records: Iterable[Any]) -> tuple:
     """Texts on untrained weights, and on what is not the same in all jobs."""
-    files = [file for record in records for file in record["weights"]]
-    standins = sorted({file["path"] for file in files if file["standin"]})
-    versions = [
-        pair for record in records for pair in record["versions"].items() if pair[0] not in ("platform", "cpus")
-    ]
-    return (
-        *([untrained_note(standins)] if standins else []),
-        *(
-            f"NOT THE SAME WEIGHTS in all jobs: {network}."
-            for network in _unequal([(file["network"], file["sha256"]) for file in files])
-        ),
-        *(f"Not the same {name} in all jobs: {', '.join(known)}." for name, known in _unequal(versions).items()),
-    )
-
-
-def _unequal(pairs: list) -> dict:
-    """{name: its sorted values} of the names that have several."""
-    known: dict = {}
-    for name, value in pairs:
-        known.setdefault(name, set()).add(str(value))
-    return {name: sorted(values) for name, values in known.items() if len(values) > 1}
+    standins: set = set()
+    weights: dict = {}
+    versions: dict = {}
+    for record in records:
+        for file in record["weights"]:
+            standins.update([file["path"]] if file["standin"] else [])
+            weights.setdefault(file["network"], set()).add(file["sha256"])
+        for name, version in record["versions"].items():
+            if name not in ("platform", "cpus"):
+                versions.setdefault(name, set()).add(str(version))
+    notes = [untrained_note(sorted(standins))] if standins else []
+    notes += [f"NOT THE SAME WEIGHTS in all jobs: {name}." for name, known in weights.items() if len(known) > 1]
+    for name, known in versions.items():
+        notes += [f"Not the same {name} in all jobs: {', '.join(sorted(known))}."] if len(known) > 1 else []
+    return tuple(notes)
 
 
 def link_maps(out: Path, jobs: Iterable[SweepJob]) -> None:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from common.errors import InputError
 from lab import evidence, evidence_page, solar_cells
-from lab.commands import command
-from lab.evidence import RECORDINGS, SOLAR
+from lab.evidence import RECORDINGS, SOLAR, command
 from lab.evidence_page import failed_shares
 from scoring.metrics import roc_auc
 
