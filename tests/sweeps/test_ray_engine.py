@@ -67,21 +67,6 @@ def test_a_host_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_worker_is_repeated(two, whole, tmp_path):
-    def kill(processes):
-        worker = psutil.Process(processes[0]).parent()
-        assert "ray" in " ".join(worker.cmdline())
-        (two.folder / "parts" / "seconds").write_text("0")
-        worker.kill()
-
-    file = two.file(8)
-    done = two.when_busy(kill)
-    assert run(file, tmp_path / "out", *RAY) == 0
-    done.result(60)
-    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
-    assert sum(computed(two.folder, "begin").values()) == JOBS + 1
-
-
 def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):
     out, file = tmp_path / "out", two.file(6)
     driver = start(file, out, tmp_path, *RAY)
@@ -104,13 +89,24 @@ def test_what_no_node_has_is_refused(two, tmp_path, capsys):
     assert "no node of the cluster has what a job takes (64 CPU)" in capsys.readouterr().err
 
 
-def test_a_lost_node_is_replaced_by_the_other(two, whole, tmp_path):
-    def lose(_):
-        two.cluster.remove_node(two.second, allow_graceful=False)
+def kill_worker(two, processes):
+    worker = psutil.Process(processes[0]).parent()
+    assert "ray" in " ".join(worker.cmdline())
+    worker.kill()
+
+
+def lose_node(two, _):
+    two.cluster.remove_node(two.second, allow_graceful=False)
+
+
+@pytest.mark.parametrize("lose", [kill_worker, lose_node])  # the node last: one is left then
+def test_what_is_lost_is_repeated(two, whole, tmp_path, lose):
+    def disturb(processes):
         (two.folder / "parts" / "seconds").write_text("0")
+        lose(two, processes)
 
     file = two.file(8)
-    done = two.when_busy(lose)
+    done = two.when_busy(disturb)
     assert run(file, tmp_path / "out", *RAY) == 0
     done.result(60)
     assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
