@@ -11,31 +11,28 @@ result differs, or a check failed or was left out.
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from tabulate import tabulate
 
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FAILED, FINE, Parser, add_device, run_command
+from common.commands import Parser, add_device, run_command
 from common.devices import choose_device
 from common.files import atomic_write_text, check_writable
-from common.progress import note
 from dataset import get_data_loader
 from feature_extractors.coreset import greedy_k_center, radius
 from feature_extractors.nearest_rows import RowSearch
 from lab.make_demo import write_category
+from lab.side_by_side import CPU, collect, in_turn, rows_near_a_plane, table
 from lab.standin_checkpoints import UFF_FILE, write_checkpoints
 from m3dm_runner import M3DM, build_extractor, build_method
 from runs.options import parse_arguments
 
-CPU, KIND = torch.device("cpu"), "housing"
+KIND = "housing"
 FEATURES, MIXED, SCORES = 1e-3, 0.05, 0.02  # largest relative differences allowed: patches, with --amp, image scores
 SECONDS = 9 * 60  # in which a check may begin
 FULL = 12, 4, 76_000  # training parts, good test parts, rows of a bank
@@ -72,44 +69,9 @@ class Bench:
         return rgb, xyz + 1e-5 * noise * (xyz != 0), depth
 
 
-class Row(NamedTuple):
-    """A step on the device and on the CPU, in seconds; ``right``: whether the results agree, ``note``: how well."""
-
-    what: str
-    device: float
-    cpu: float
-    note: str
-    right: bool
-
-
 def both(device, what, work, same, rounds=3):
-    """The Row of ``work(device)`` and ``work(CPU)``, which take turns ``rounds`` times; the smallest time counts.
-    ``same``: function of both results that returns (text, whether they agree)."""
-    times, results = [], ()
-    for _ in range(rounds):
-        results, seconds = zip(*(measure(lambda: work(on), device) for on in (device, CPU)))
-        times.append(seconds)
-    return Row(what, *map(min, zip(*times)), *same(*results))
-
-
-def measure(work, device):
-    """(result, seconds) of ``work()``: on the CPU processor time, which other programs do not lengthen; on a GPU by
-    the clock, until it has finished."""
-    clock, wait = time.process_time, lambda: None
-    if device.type == "cuda":
-        clock, wait = time.perf_counter, torch.cuda.synchronize
-    wait()
-    start = clock()
-    result = work()
-    wait()
-    return result, clock() - start
-
-
-def rows_near_a_plane(count, width, seed):
-    """[count, width] rows with 20 directions and noise, as features are."""
-    generator = torch.Generator().manual_seed(seed)
-    spread = torch.randn(count, 20, generator=generator) @ torch.randn(20, width, generator=generator)
-    return spread + 0.1 * torch.randn(count, width, generator=generator)
+    """The Row of ``work(device)`` beside ``work(CPU)``; the smallest of ``rounds`` calls counts."""
+    return in_turn(what, "the CPU", lambda: work(device), lambda: work(CPU), rounds, device, same)
 
 
 def extraction(bench, device, rows):
@@ -193,16 +155,11 @@ def run_checks(options):
             if time.monotonic() - begun > SECONDS:
                 wrong.append(f"{name}: left out, the time was over")
             else:
-                note(f"{name} ...")
-                try:
-                    rows.extend(check(bench, device, bank))
-                except Exception as error:  # the other checks go on
-                    traceback.print_exc()
-                    wrong.append(f"{name} failed: {type(error).__name__}: {error}".splitlines()[0])
+                collect(name, lambda: check(bench, device, bank), rows, wrong)
             text = page(device, rows, wrong, time.monotonic() - begun)
             atomic_write_text(options.output, text)
     print(text)
-    return FAILED if wrong or not all(row.right for row in rows) else FINE
+    return int(bool(wrong) or not all(row.fine for row in rows))
 
 
 def page(device, rows, wrong, seconds):
@@ -212,12 +169,7 @@ def page(device, rows, wrong, seconds):
         f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, {seconds:.0f} s in all. Of several calls "
         "the smallest time counts, on a GPU and the CPU beside it by the clock."
     )
-    lines = [
-        (r.what, r.device, r.cpu, r.cpu / r.device, r.note if r.right else f"WRONG RESULT: {r.note}") for r in rows
-    ]
-    header = ["step", "device, s", "CPU, s", "CPU / device", "note"]
-    table = tabulate(lines, header, tablefmt="pipe", floatfmt=".3g")
-    return "\n".join([f"# On {name}", "", lead, "", table, "", *(f"- {text}" for text in wrong)]).rstrip() + "\n"
+    return "\n".join([f"# On {name}", "", lead, "", table(rows), "", *(f"- {text}" for text in wrong)]).rstrip() + "\n"
 
 
 if __name__ == "__main__":
