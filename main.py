@@ -70,10 +70,7 @@ def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[],
 
 
 def run_category(unit: "Unit", record: "RunRecord", networks: Callable[[], Any]) -> None:
-    """Fit, evaluate and write one category, or keep an earlier run's result.
-
-    A failure goes into the record; it does not stop the run.
-    """
+    """Fit, evaluate and write one category, or keep an earlier run's result; a failure goes into the record."""
     options = record.options
     try:
         if unit.kept:

@@ -1,1 +1,1 @@
-"""What measures and generates: benchmark, evidence, demo, recordings. Not installed."""
+"""What measures and generates: benchmark, evidence, a GPU's results, demo, recordings. Not installed."""

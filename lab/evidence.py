@@ -1,12 +1,10 @@
-"""Measure what each setting finds: on generated cut-out parts, on recordings of generated parts, on real solar cells.
+"""Measure what each setting finds: on recordings of generated parts, on real pictures of solar cells.
 
-    python lab/evidence.py -o evidence                     # all generated parts; the same command continues
-    python lab/evidence.py -o evidence --cells parts --seeds 0
+    python lab/evidence.py -o evidence                     # recordings; the same command continues
     python lab/evidence.py -o evidence --cells solar       # needs: pip install elpv-dataset
 
-A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). "parts": the
-MVTec-like categories of lab/make_demo.py, run by main.py. "recordings": a recording of lab/recordings is imported,
-fitted and judged with the commands that README names. "solar": pictures of solar cells, see lab/solar_cells.py.
+A cell is one kind of part, one setting, one seed (and, for recordings, one number of training parts). A recording of
+lab/recordings is imported, fitted and judged with the commands that README names; solar cells: lab/solar_cells.py.
 OUT/cells gets one JSON file per cell; OUT/evidence.md is made of these files alone. Generated parts are no benchmark.
 """
 
@@ -16,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,25 +28,17 @@ from common.progress import note
 from common.signals import raise_if_stopping, run_to_the_end
 from inspection.predictions import LINES, read_lines
 from lab import solar_cells
-from lab.commands import ROOT, command
 from lab.evidence_page import CURVE as STEP
 from lab.evidence_page import MAIN_SHOTS, write_page
-from lab.make_demo import write_category
 from lab.recordings.kinds import KINDS
 from lab.recordings.scene import DAYS
 from lab.recordings.write import write_recording
-from scoring.evaluation import extra_metrics, metrics, read, score
 
-PARTS, RECORDINGS, SOLAR = "parts", "recordings", "solar"
+ROOT = Path(__file__).resolve().parents[1]
+RECORDINGS, SOLAR = "recordings", "solar"
 LITE0 = ["--rgb_backbone_name", "efficientnet_lite0"]
 BEST = ["--preset", "best"]
-SCORINGS = ("baseline", "pixel_max", "disagreement", "full", "calibrated")
 SETTINGS = {  # cells → {name of a setting: options of main.py}
-    PARTS: {
-        "lite0 + FPFH": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "all"],
-        "Reference": ["--method_name", "Reference", *BEST],
-        "all": BEST,
-    },
     RECORDINGS: {
         "released-like": ["--method_name", "DINO+FPFH", *LITE0, "--fix", "eval_mode"],
         "banks": ["--method_name", "DINO+FPFH", *LITE0, *BEST, "--frame", "none"],
@@ -59,11 +48,9 @@ SETTINGS = {  # cells → {name of a setting: options of main.py}
     },
     SOLAR: {"lite0 alone": [*BEST, "--method_name", "DINO", *LITE0]},
 }
-# numbers of parts; of a category: training, good test parts, test parts of each defect
-CATEGORY = 30, 16, 6
-# of a recording: good parts in the pool from which calibration parts are drawn, these, parts to judge (half of them
-# good), parts per step of a curve
-POOL, CALIBRATION, JUDGE, STEPS = 40, 20, 24, 8
+# numbers of a recording's parts: to train with, good ones in the pool from which calibration parts are drawn, these,
+# to judge (half of them good), per step of a curve
+TRAIN, POOL, CALIBRATION, JUDGE, STEPS = 30, 40, 20, 24, 8
 CURVE = (0.125, 0.25, 0.5, 0.75, 1.0)  # factors of a defect's depth and width
 CURVED = ("dent", "scratch")  # a kind's defects that have one of these words in their names get a curve
 
@@ -106,22 +93,14 @@ def plan(chosen, seeds, shots, kinds=None, settings=None):
 # ---------------------------------------------------------------- computing a cell
 
 
-def parts_cell(cell, out, brief):
-    """{scoring: {metric: value}} of a generated category."""
-    data = out / "data" / f"seed_{cell.seed}"
-    if not (data / f"{cell.kind}.complete").is_file():
-        write_category(data, cell.kind, *CATEGORY, cell.seed)
-        atomic_write_text(data / f"{cell.kind}.complete", "")
-    maps = cell.work(out) / "maps"
-    cell.run(out, data, "--shots", CATEGORY[0], "--scoring", "all", "--save_maps", maps)
-    return measured(read(maps / f"{cell.kind}.npz"))
-
-
-def measured(saved):
-    """{scoring: {metric: value}} of saved maps."""
-    scored = score(saved, SCORINGS)
-    usual, extra = metrics(saved, scored), extra_metrics(saved, scored, ["au_pro_1"])
-    return {name: {**asdict(usual[name]), **extra[name]} for name in scored}
+def command(*words: object, allowed: tuple[int, ...] = (0,)) -> None:
+    """Run a command, such as main.py, with the options in ``words``; raises InputError with the last line that it wrote
+    to stderr where its exit code is not in ``allowed``."""
+    program, *options = map(str, words)
+    done = subprocess.run([sys.executable, str(ROOT / program), *options], capture_output=True, text=True)
+    if done.returncode not in allowed:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{program} ended with {done.returncode}: {last}")
 
 
 def solar_cell(cell, out, brief):
@@ -161,7 +140,7 @@ def recordings_cell(cell, out, brief):
 
 def record(kind, seed, recorded, days, brief):
     """Write a recording, and the steps of the curves in folders of their own."""
-    write_recording(kind, recorded, seed, MAIN_SHOTS if brief else CATEGORY[0], POOL, JUDGE, days)
+    write_recording(kind, recorded, seed, MAIN_SHOTS if brief else TRAIN, POOL, JUDGE, days)
     curved = [name for name in KINDS[kind].faults if any(word in name for word in CURVED) and not brief]
     for defect, factor in itertools.product(curved, CURVE):
         folder = recorded / f"{defect}{STEP}{factor:g}"
@@ -169,11 +148,9 @@ def record(kind, seed, recorded, days, brief):
 
 
 def bring(recorded, data, kind, days):
-    """Import a recording: ``data``/fit/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge.
-
-    Sets of the same day: to_judge, and pool (good parts, from which calibration parts are drawn; the model is fitted
-    with the first ones). More: the batches of other days, and the steps of the curves.
-    """
+    """Import a recording: ``data``/fit/<kind> to fit with, ``data``/judged/{same_day,more}/<set> to judge. The sets of
+    the same day are to_judge and pool, good parts from which calibration parts are drawn, and the model is fitted
+    with the first of them."""
 
     def imported(source, *target):
         *folders, category, split = target
@@ -206,7 +183,7 @@ def run_cells(args):
     cells = plan(args.cells, args.seeds, [MAIN_SHOTS] if args.brief else args.shots, args.kinds, args.settings)
     if not cells:
         raise InputError("no cell has these kinds and settings")
-    failed, compute = {}, {PARTS: parts_cell, RECORDINGS: recordings_cell, SOLAR: solar_cell}
+    failed, compute = {}, {RECORDINGS: recordings_cell, SOLAR: solar_cell}
     try:
         for cell in cells:
             raise_if_stopping()
@@ -239,7 +216,7 @@ def main(argv=None):
     """Run the command line; returns the exit code: 0 fine, 1 a cell failed or the user stopped it, 2 refused."""
     parser = Parser(prog="evidence.py", description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("evidence"), metavar="OUT", help="for everything")
-    parser.add_argument("--cells", nargs="+", choices=SETTINGS, default=[PARTS, RECORDINGS], help="which")
+    parser.add_argument("--cells", nargs="+", choices=SETTINGS, default=[RECORDINGS], help="which")
     parser.add_argument("--kinds", nargs="+", metavar="NAME", help="only these kinds of part")
     parser.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings")
     parser.add_argument("--seeds", nargs="+", type=number(int, 0), default=[0, 1, 2], metavar="N", help="of the parts")

@@ -10,13 +10,8 @@ from tabulate import tabulate
 
 from common.files import atomic_write_text
 from inspection.verdict import CANNOT_JUDGE, threshold
+from runs.results import spread
 
-METRICS = {
-    "image_rocauc": "image ROCAUC",
-    "pixel_rocauc": "pixel ROCAUC",
-    "au_pro": "AU-PRO 30 %",
-    "au_pro_1": "AU-PRO 1 %",
-}
 FIGURES = {
     "image_rocauc": "image ROCAUC",
     "good_failed": "share of good cells that fail",
@@ -40,9 +35,8 @@ def write_page(out, cells, failed):
     text = [
         "# What each setting finds",
         f"**Generated parts are no benchmark.** {len(found)} of {len(cells)} cells are there; commits: {commits}.",
-        *metric_tables("Generated categories, cut out already", METRICS, of_kind["parts"]),
         *(recording_tables(rates) if rates else []),
-        *metric_tables("Solar cells, real pictures, 5 % promised", FIGURES, of_kind["solar"]),
+        *(solar_tables(of_kind["solar"]) if of_kind["solar"] else []),
     ]
     missing = [" ".join(map(str, cell)) for cell in cells if cell not in found and cell not in failed]
     text += ["## Cells without a result"] if missing or failed else []
@@ -57,34 +51,13 @@ def table(header, rows):
     return tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
 
 
-# ---------------------------------------------------------------- generated categories, solar cells
-
-
-def metric_tables(title, metrics, cells):
-    """Texts: one table per metric, mean ± standard deviation over seeds; ``cells``: {cell: {scoring: {metric:
-    value}}}."""
-    kinds = list(dict.fromkeys(cell.kind for cell in cells))
-    lines = list(dict.fromkeys((cell.setting, scoring) for cell, of in cells.items() for scoring in of))
-    text = [f"## {title}"] if cells else []
-    for metric, name in metrics.items() if cells else ():
-        values = defaultdict(list)
-        for cell, of in cells.items():
-            for scoring, known in of.items():
-                values[cell.setting, scoring, cell.kind] += [known[metric]] if known[metric] is not None else []
-        rows = []
-        for line in lines:
-            each = [values[(*line, kind)] for kind in kinds]
-            mean = f"{np.mean([np.mean(of) for of in each]):.3f}" if all(each) else "-"
-            rows.append([*line, *map(spread, each), mean])
-        text += [f"### {name}", table(["setting", "scoring", *kinds, "mean"], rows)]
-    return text
-
-
-def spread(values):
-    """Text: mean ± standard deviation; "-" without values."""
-    if not values:
-        return "-"
-    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+def solar_tables(cells):
+    """Texts: the figures of each type of cell, mean ± standard deviation over seeds; ``cells``: {cell: found}."""
+    kinds, rows = list(dict.fromkeys(cell.kind for cell in cells)), []
+    for name, title in FIGURES.items():
+        values = {kind: [of["calibrated"][name] for cell, of in cells.items() if cell.kind == kind] for kind in kinds}
+        rows.append([title, *map(spread, values.values())])
+    return ["## Solar cells, real pictures, 5 % promised", table(["", *kinds], rows)]
 
 
 # ---------------------------------------------------------------- recordings
@@ -100,18 +73,15 @@ def failed_shares(
     joined: Hashable = "good",
     resample: bool = False,
 ) -> dict[Hashable, NDArray[np.float64]]:
-    """Share of parts that fail at RATE, in each of many draws of calibration parts.
+    """Share of parts that fail at RATE, in each of many draws of ``calibration`` parts: {name: [draws]}; groups without
+    parts are left out.
 
     Args:
         pool: [n] scores of good parts; NaN: a part that cannot be judged, which cannot calibrate and fails.
         groups: {name: scores} of the other parts, without NaN; inf always fails, -inf never does.
-        calibration: number of parts that a draw takes from the pool.
         seen: numbers of pool parts that the fitted model has seen; they may calibrate, but are never judged.
         joined: the group that is joined by the pool's parts which are neither seen nor drawn.
         resample: draw the judged parts of each group with replacement too, for intervals.
-
-    Returns:
-        {name: [draws]}; groups without parts are left out.
 
     Raises:
         ValueError: the pool has too few parts that can be judged.

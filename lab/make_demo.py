@@ -4,8 +4,7 @@
     python lab/make_demo.py demo --kinds bun --defects dent crack --no_checkpoints
 
 OUT/data gets <kind>/{train,test}/<defect>/{rgb,xyz,gt}/NNN.{png,tiff,png}; OUT/checkpoints gets untrained stand-ins.
-`python -m lab.recordings --help` names the kinds and their defects. Each part has random numbers of its own, so a run
-with more parts leaves the earlier parts as they are. Generated parts are no benchmark.
+Each part has random numbers of its own, so a run with more parts leaves the earlier ones as they are.
 """
 
 import math
@@ -13,7 +12,6 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,24 +26,14 @@ from common.errors import InputError
 from common.files import check_writable
 from data.conversion import save_sample
 from lab.recordings.kinds import KINDS
-from lab.recordings.scene import principal_point
+from lab.recordings.scene import Kind, principal_point
 from lab.recordings.write import GOOD, record_part
 from lab.standin_checkpoints import write_checkpoints
 
 
-class Part(NamedTuple):
-    """A scan: ``rgb`` [S, S, 3] uint8, ``xyz`` [S, S, 3] float32 metres (background 0), ``mask`` [S, S] bool of the
-    defect; missing material counts."""
-
-    rgb: np.ndarray
-    xyz: np.ndarray
-    mask: np.ndarray
-
-
-def cut_out(name: str, seed: Sequence[int], defect: str = GOOD) -> Part:
-    """One part of a kind, recorded and cut out by what is known of it: outside, rgb and xyz are 0, and so is xyz where
-    nothing was measured. ``seed``: as in ``record_part``."""
-    kind = KINDS[name]
+def cut_out(kind: Kind, seed: Sequence[int], defect: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One part, recorded and cut out by what is known of it: rgb [S, S, 3] uint8 and xyz [S, S, 3] float32 metres, 0
+    outside and where nothing was measured, and the defect's mask [S, S] bool. ``seed``: as in ``record_part``."""
     camera, taken = kind.camera, record_part(kind, seed, defect)[0]
     column, row = principal_point(camera)
     side = math.ceil(max(kind.grid.width, kind.grid.height) * camera.focal / camera.distance)
@@ -56,19 +44,14 @@ def cut_out(name: str, seed: Sequence[int], defect: str = GOOD) -> Part:
     scale = camera.picture[0] / camera.width  # the picture has the same field of view
     corners = [scale * at for at in (left, top, left + side, top + side)]
     rgb = np.asarray(Image.fromarray(taken.picture).resize((side, side), Image.Resampling.BILINEAR, corners))
-    return Part(rgb * part[..., None], (xyz * part[..., None]).astype(np.float32), taken.mask[box])
+    return rgb * part[..., None], (xyz * part[..., None]).astype(np.float32), taken.mask[box]
 
 
 def write_category(
     root: str | Path, kind: str, train: int, good: int, defective: int, seed: int = 0, defects: Sequence[str] = ()
 ) -> None:
     """Write ``train`` training parts, ``good`` good test parts and ``defective`` test parts of each of the ``defects``
-    (default: all of the ``kind``, a name in ``KINDS``). Parts of an earlier run with the same name are replaced, others
-    stay.
-
-    Raises:
-        InputError: the kind has no such defect.
-    """
+    (default: all of the ``kind``); raises InputError where the kind has no such defect. Other parts stay."""
     known = list(KINDS[kind].faults)
     folders = [("train/good", GOOD, 0, train), ("test/good", GOOD, 1, good)]
     for defect in defects or known:
@@ -77,9 +60,10 @@ def write_category(
         folders.append((f"test/{defect}", defect, 10 + known.index(defect), defective))
     for folder, defect, number_of_set, count in folders:
         for i in range(count):
-            part = cut_out(kind, [seed, zlib.crc32(kind.encode()), number_of_set, i, 0], defect)
-            mask = part.mask.astype(np.uint8) * 255 if folder.startswith("test") else None
-            save_sample(Path(root) / kind / folder, f"{i:03d}", part.rgb, part.xyz, mask)
+            seeds = [seed, zlib.crc32(kind.encode()), number_of_set, i, 0]
+            rgb, xyz, defective_at = cut_out(KINDS[kind], seeds, defect)
+            mask = defective_at.astype(np.uint8) * 255 if folder.startswith("test") else None
+            save_sample(Path(root) / kind / folder, f"{i:03d}", rgb, xyz, mask)
 
 
 def main(argv: list[str] | None = None) -> int:

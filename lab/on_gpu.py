@@ -23,17 +23,50 @@ if not __package__:
 from common.commands import Parser, add_device, run_command
 from common.devices import choose_device
 from common.files import atomic_write_text, check_writable
+from dataset import get_data_loader
 from feature_extractors.coreset import greedy_k_center, radius
 from feature_extractors.nearest_rows import RowSearch
-from lab.benchmark import KIND, Bench
+from lab.make_demo import write_category
 from lab.side_by_side import CPU, collect, in_turn, rows_near_a_plane, table
-from m3dm_runner import M3DM
+from lab.standin_checkpoints import UFF_FILE, write_checkpoints
+from m3dm_runner import M3DM, build_extractor, build_method
 from runs.options import parse_arguments
 
+KIND = "housing"
 FEATURES, MIXED, SCORES = 1e-3, 0.05, 0.02  # largest relative differences allowed: patches, with --amp, image scores
 SECONDS = 9 * 60  # in which a check may begin
 FULL = 12, 4, 76_000  # training parts, good test parts, rows of a bank
 TRIAL = 2, 1, 4_000  # the same on a CPU
+
+
+class Bench:
+    """``train`` training and ``good`` good test parts of a generated category, and stand-in weights, in a temporary
+    ``folder``."""
+
+    def __init__(self, folder, train, good):
+        self.folder = Path(folder)
+        self.checkpoints = self.folder / "checkpoints"
+        write_checkpoints(self.checkpoints)
+        write_category(self.folder / "data", KIND, train, good, 1, 0, ("dent", "stain"))
+
+    def words(self, *flags):
+        """Command line of main.py for the full setting on the generated parts, with ``flags`` added."""
+        known = ["--use_uff", "--checkpoint_dir", self.checkpoints, "--random_state", 0, "--device", "cpu"]
+        known += ["--fusion_module_path", self.checkpoints / UFF_FILE, "--output_dir", self.folder / "out"]
+        known += ["--dataset_type", "folder", "--dataset_path", self.folder / "data", "--category", KIND]
+        return [*map(str, known), *map(str, flags)]
+
+    def method(self, *flags):
+        """A method object with empty banks."""
+        args = parse_arguments(self.words(*flags))
+        return build_method(args, build_extractor(args))
+
+    def sample(self):
+        """The first training part. A hundredth of a millimetre of noise breaks the ties that a camera's whole counts
+        make: of two points equally far away, either may be a neighbour."""
+        (rgb, xyz, depth), *_ = next(iter(get_data_loader("train", KIND, 224, parse_arguments(self.words()))))
+        noise = torch.randn(xyz.shape, generator=torch.Generator().manual_seed(0))
+        return rgb, xyz + 1e-5 * noise * (xyz != 0), depth
 
 
 def both(device, what, work, same, rounds=3):
@@ -117,7 +150,7 @@ def run_checks(options):
     train, good, bank = TRIAL if device.type == "cpu" else FULL
     check_writable(Path(options.output).resolve().parent)
     with tempfile.TemporaryDirectory(prefix="on-gpu-") as folder:
-        bench = Bench(folder, 1, train, good)
+        bench = Bench(folder, train, good)
         for name, check in CHECKS.items():
             if time.monotonic() - begun > SECONDS:
                 wrong.append(f"{name}: left out, the time was over")

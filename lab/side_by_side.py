@@ -47,7 +47,7 @@ class Row(NamedTuple):
         return self.verdict not in ("missed", "WRONG RESULT")
 
 
-def measure(work: Callable[[], Any], device: torch.device = CPU) -> tuple[Any, float]:
+def measure(work: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
     """(result, seconds) of ``work()``: on the CPU processor time, which other programs do not lengthen; on a GPU by
     the clock, until it has finished."""
     clock, wait = time.process_time, lambda: None

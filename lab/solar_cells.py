@@ -23,11 +23,7 @@ CALIBRATION = 40
 
 
 def load_cells():
-    """(pictures [n][300, 300] uint8, defect probabilities [n], types [n]) of the installed package.
-
-    Raises:
-        InputError: the package is not installed.
-    """
+    """(pictures [n][300, 300] uint8, defect probabilities [n], types [n]) of the package; InputError without it."""
     try:
         from elpv_dataset.utils import load_dataset
     except ImportError:

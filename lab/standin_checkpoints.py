@@ -1,7 +1,6 @@
 """Stand-in checkpoints: untrained weights in the layouts of the released files, for trials and tests.
 
-Weights are drawn from numpy's PCG64 with one stream per tensor name. So they are the same numbers on every machine and
-with every version of torch.
+Numbers come from PCG64 with one stream per tensor name: the same on every machine and with every version of torch.
 """
 
 import zlib
@@ -41,11 +40,8 @@ FULL_SETTING = ("dino", "point_mae", "uff")
 
 
 def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor ``name`` from its own random stream; float32, or int64 for a batch norm's count.
-
-    Matrices are normal numbers divided by the root of the number of inputs, a norm's factors lie around 1, biases and
-    means around 0, and variances are positive.
-    """
+    """The tensor ``name`` from its own random stream; float32, or int64 for a batch norm's count. Matrices are divided
+    by the root of the number of inputs."""
     last = name.rpartition(".")[2]
     if last == COUNT:
         return torch.tensor(1000)

@@ -25,15 +25,8 @@ WIDTH = 10.2  # inches; the page shows about 1000 pixels
 
 @styled
 def part_panels(evaluation, i, maps, title, size, m_dis=True, below=""):
-    """Picture, mask and maps of test part ``i`` side by side; the bytes of a PNG file.
-
-    Args:
-        evaluation: Evaluation with pictures.
-        maps: [(heading, map [S, S], style of ``imshow``)].
-        size: (width, height) in inches.
-        m_dis: whether M_dis is shown too.
-        below: text below the pictures.
-    """
+    """Picture, mask and ``maps`` [(heading, map [S, S], style of ``imshow``)] of test part ``i`` side by side; the
+    bytes of a PNG file. ``size``: inches; ``m_dis``: whether M_dis is shown too; ``below``: text below the pictures."""
     shown = [("input", evaluation.picture[i], {}), ("mask", evaluation.mask[i], MASK), *maps]
     if m_dis:
         sample = evaluation.samples[i]

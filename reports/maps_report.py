@@ -1,6 +1,5 @@
-"""The report about saved maps: one HTML page, made from templates/maps.html.
-
-Of each category only what the page shows is kept, since the maps of many categories do not fit into memory.
+"""The report about saved maps: one HTML page, made from templates/maps.html. Of each category only what the page shows
+is kept, since the maps of many do not fit into memory.
 """
 
 import re
@@ -18,18 +17,17 @@ from reports.pages import picture_url, write_page
 from reports.scored import left_out_text, scored_category
 from runs.results import UNDEFINED
 from scoring.metrics import Metrics, count_below, mean
-from scoring.scorings import BASELINE, CALIBRATED, SCORINGS
+from scoring.scorings import BASELINE, CALIBRATED
 
 METRICS = {"image_rocauc": "image ROCAUC", "pixel_rocauc": "pixel ROCAUC", "au_pro": "AU-PRO"}
 PROPOSED = "disagreement"
-VARIANTS = (BASELINE, "disagreement_only", "disagreement_base", "partial", "full", PROPOSED)
 NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?|" + UNDEFINED)
 
 
 class Part(NamedTuple):
-    """A part that is shown: the URL of its picture, its path, "good" or "defective", why it is shown, its gain."""
+    """A part that is shown; ``kind``: "good" or "defective"."""
 
-    picture: str
+    picture: str  # URL
     path: str
     kind: str
     reason: str
@@ -49,12 +47,9 @@ class Category(NamedTuple):
 
 
 def write_report(paths, out, seed, parameters):
-    """Write ``out``/report.html about files of saved maps; returns its path.
+    """Write ``out``/report.html about files of saved maps, one per category; returns its path.
 
-    Args:
-        paths: the files, one per category.
-        seed: of the randomly drawn parts.
-        parameters: of the scoring, ``scoring_addon.Parameters``.
+    ``seed``: of the randomly drawn parts; ``parameters``: ``scoring_addon.Parameters``.
 
     Raises:
         InputError: a file cannot be scored, or lacks one of the two banks.
@@ -69,44 +64,38 @@ def write_report(paths, out, seed, parameters):
     left_out = left_out_text({of.name: of.lacks for of in categories})
     if left_out:
         note(f"report.py: note: {left_out}", sys.stderr)
-    page, facts = Path(out) / "report.html", {**_summary(categories), "parameters": parameters, "left_out": left_out}
-    write_page("maps.html", page, **facts, categories=categories, is_number=NUMBER.fullmatch)
+    page = Path(out) / "report.html"
+    write_page(
+        "maps.html",
+        page,
+        categories=categories,
+        calibrated=any(CALIBRATED in of.metrics for of in categories),
+        metrics=_metrics_table(categories),
+        parameters=parameters,
+        left_out=left_out,
+        is_number=NUMBER.fullmatch,
+    )
     return page
 
 
-def _summary(categories):
-    """{name: value} of what the page shows of all categories together."""
-    every = any(CALIBRATED in of.metrics for of in categories)
-    others = (PROPOSED, CALIBRATED) if every else (PROPOSED,)
-    means = {}  # {scoring: Metrics over the categories that have it}
-    for name in (*VARIANTS, *others):
-        known = [of.metrics[name] for of in categories if name in of.metrics]
-        means[name] = Metrics(*(mean(values) for values in zip(*known)))
-    several = [("mean", means)] if len(categories) > 1 else []
-    rows = [
-        [name, *(text for metric in METRICS for text in _with_differences(metrics, metric, others))]
-        for name, metrics in [*((of.name, of.metrics) for of in categories), *several]
-    ]
-    heads = [f"{title} baseline" for title in METRICS.values()]
-    further = [head for name in others for head in ("proposed" if name == PROPOSED else name, "difference")]
-    return {
-        "calibrated": every,
-        "metrics": (["category", *(head for first in heads for head in (first, *further))], rows),
-        "variants": (
-            ["variant", "pixel map", "image score", *METRICS.values()],
-            [[name, *SCORINGS[name].described[:2], *map(shown, of)] for name, of in means.items()],
-        ),
-    }
-
-
-def _with_differences(metrics, metric, others):
-    """[text of the baseline's value, and of each other scoring's and of its difference]; ``metrics``: {scoring:
-    Metrics}."""
-    base, *values = (getattr(metrics.get(name), metric, None) for name in (BASELINE, *others))
-    texts = [shown(base)]
-    for value in values:
-        texts += [shown(value), UNDEFINED if None in (value, base) else f"{value - base:+.4f}"]
-    return texts
+def _metrics_table(categories):
+    """(header, rows) of the table of metrics; the last row is the mean if there are several categories."""
+    others = [name for name in (PROPOSED, CALIBRATED) if any(name in of.metrics for of in categories)]
+    found = [(of.name, of.metrics) for of in categories]
+    if len(categories) > 1:
+        known = {name: [of.metrics[name] for of in categories if name in of.metrics] for name in (BASELINE, *others)}
+        found.append(("mean", {name: Metrics(*map(mean, zip(*of))) for name, of in known.items()}))
+    header, rows = ["category"], [[name] for name, _ in found]
+    for metric, title in METRICS.items():
+        header.append(f"{title} baseline")
+        for name in others:
+            header += ["proposed" if name == PROPOSED else name, "difference"]
+        for row, (_, metrics) in zip(rows, found):
+            base, *values = (getattr(metrics.get(name), metric, None) for name in (BASELINE, *others))
+            row.append(shown(base))
+            for value in values:
+                row += [shown(value), UNDEFINED if None in (value, base) else f"{value - base:+.4f}"]
+    return header, rows
 
 
 def shown(value):
@@ -151,11 +140,8 @@ def _part(category, index, reasons):
 
 
 def shown_parts(category, seed):
-    """{part number: [why it is shown]}: the largest gain, the largest loss, and one drawn at random.
-
-    The gain is the separation by the proposed score minus that by the baseline. The draw depends on ``seed`` and the
-    category's name alone.
-    """
+    """{part number: [why it is shown]}: the largest gain, the largest loss, and one drawn by ``seed`` and the
+    category's name. The gain is the separation by the proposed score minus that by the baseline."""
     out, both = {}, separations(category)
     if both is not None:
         gain = both[1] - both[0]
@@ -174,11 +160,9 @@ def separations(category):
 
 
 def separation(label, scores):
-    """[n] in [0, 1]: how well each part is separated from the other class; None if there are no parts of one class.
-
-    For a defective part: the share of good parts that score lower. For a good part: the share of defective parts that
-    score higher. Ties count one half. The mean over either class is the image ROCAUC.
-    """
+    """[n] in [0, 1]: for a defective part the share of good parts that score lower, for a good part that of defective
+    parts that score higher, ties one half; None without parts of a class. The mean over either class is the image
+    ROCAUC."""
     scores, defective = np.asarray(scores), np.asarray(label) != 0
     if defective.all() or not defective.any():
         return None

@@ -1,7 +1,4 @@
-"""HTML pages that can be sent as one file: Jinja2 fills in a template, and pictures are part of the page.
-
-Autoescape is on, so every text is escaped.
-"""
+"""HTML pages that can be sent as one file: Jinja2 fills in a template and escapes every text; pictures are in it."""
 
 import base64
 from pathlib import Path

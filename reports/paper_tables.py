@@ -1,6 +1,5 @@
-"""The result tables of Xu et al. (Appl. Sci. 2026, 16, 5483): the scoring and the published means of each row.
-
-Published values are means over categories, in the order image ROCAUC, pixel ROCAUC, AU-PRO.
+"""The result tables of Xu et al. (Appl. Sci. 2026, 16, 5483): each row's scoring, and its published means over
+categories of image ROCAUC, pixel ROCAUC and AU-PRO.
 """
 
 from typing import NamedTuple, Optional

@@ -1,7 +1,5 @@
-"""The report for the plant: what tools/predict.py has judged into a folder, as one HTML page that can be sent.
-
-Verdicts first, then the parts that failed with their pictures, rates with intervals, the trend, and why parts could not
-be judged (templates/plant.html). The page holds its pictures, made smaller.
+"""The report for the plant: what tools/predict.py has judged into a folder, as one HTML page that can be sent, made
+from templates/plant.html.
 """
 
 import io

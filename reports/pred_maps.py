@@ -12,15 +12,9 @@ SCALE = 0, 0.999  # colours span these quantiles of all pixels: one extreme part
 
 
 def save_pictures(folder, evaluation, scored):
-    """Write one PNG per test part: input, mask and the map of each scoring; with several scorings also M_dis.
-
-    The maps of a category share one colour scale. Calibrated maps, whose unit differs, have a scale of their own.
-
-    Args:
-        folder: the files are ``<folder>/<defect>/<name>.png``.
-        evaluation: Evaluation with pictures.
-        scored: {scoring: Scored}.
-    """
+    """Write ``folder``/<defect>/<name>.png per test part: input, mask and the map of each scoring {scoring: Scored};
+    with several also M_dis. The maps of a category share one colour scale; calibrated maps, whose unit differs, have
+    their own."""
     m_dis = len(scored) > 1 and bool(evaluation.samples)
     others = [name for name in scored if name != CALIBRATED]  # at least the baseline
     shared = _span([scored[name] for name in others])

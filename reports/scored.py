@@ -66,7 +66,6 @@ def scored_category(path, asked=("all",), choose=lambda _: (scoring_addon.DEFAUL
     Args:
         asked: names of scorings; "all": all that the maps allow.
         choose: function of the Evaluation that returns the parameters and the reference.
-        further: names of further metrics.
 
     Raises:
         InputError: the file cannot be read or scored.

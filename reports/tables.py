@@ -1,7 +1,4 @@
-"""The tables of tools/rescore.py: the paper's, that of own data, intervals.
-
-A value None is undefined, NOT_RUN one that was not computed.
-"""
+"""The tables of tools/rescore.py: the paper's, that of own data, intervals. None is undefined, NOT_RUN not computed."""
 
 from itertools import chain
 
@@ -22,13 +19,8 @@ PAPER = {"f_coreset": 0.2, "use_uff": True}  # the paper's options that are not 
 
 
 def tables_of(run, multiscale=None, further=()):
-    """[Table] of the paper's tables for the run's data set; for another data set one with a row per scoring and metric.
-
-    Args:
-        run: [ScoredCategory].
-        multiscale: [ScoredCategory] of the second run for Table 3, or None.
-        further: metrics of --metrics, as further rows.
-    """
+    """[Table] of the paper's tables for the data set of ``run`` [ScoredCategory]; for another data set one with a row
+    per scoring and metric. ``multiscale``: the second run for Table 3; ``further``: metrics as further rows."""
     dataset = paper_tables.dataset_of([c.name for c in run])
     if dataset is not None:
         tables = [table for table in paper_tables.TABLES if table.dataset == dataset]
@@ -121,11 +113,8 @@ def calibrated_text(units):
 
 
 def changed(saved, paper):
-    """{option: (the runs' values as texts, the usual value as text)} of recorded options that differ from the usual.
-
-    The usual values are those in ``paper``, else main.py's defaults. Options of the scoring are left out, since the
-    scores are computed anew.
-    """
+    """{option: (the runs' values as texts, the usual value as text)} of recorded options that differ from those in
+    ``paper``, else from main.py's defaults; without the scoring's, since the scores are computed anew."""
     out = {}
     for evaluation in saved:
         options = {**PAPER, **evaluation.meta.get("options", {})}

@@ -1,5 +1,4 @@
-"""What main.py finds out before the first network runs: which categories, that their files can be used, what an earlier
-run of the same id has finished."""
+"""What main.py finds out before the first network runs: whether files can be used, what is finished already."""
 
 import logging
 import sys
@@ -46,11 +45,8 @@ class Prepared(NamedTuple):
 
 
 def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], networks: Callable[[], Any]) -> Prepared:
-    """Examine the categories' files, and look up what is finished.
-
-    Args:
-        names, missing: what ``data.names.find_categories`` found.
-        networks: function that builds the networks; called only if a weight file is missing.
+    """Examine the categories' files, and look up what is finished. ``names``, ``missing``: what
+    ``data.names.find_categories`` found; ``networks`` builds the networks, and is called if a weight file is missing.
 
     Raises:
         InputError: the output folders, the data or the checkpoints cannot be used, or no category is left.
@@ -128,11 +124,8 @@ def _files_of(options: RunOptions, name: str) -> tuple[str, CalibrationFiles | N
 def settle_readings(
     options: RunOptions, names: list[str]
 ) -> tuple[dict[str, Reading], dict[str, Facts], dict[str, str]]:
-    """Examine the categories ``names``: ({category: Reading}, {category: what its training parts have in common},
-    {category: why it is left out}).
-
-    Every file is read unless ``options.no_check`` is set. The findings are printed.
-    """
+    """Examine the categories ``names``, unless ``options.no_check`` is set, and print what is found: ({category:
+    Reading}, {category: what its training parts have in common}, {category: why it is left out})."""
     fixes = options.fixes
     if options.no_check:
         return {name: Reading(unit=options.unit or "m", zero_points=fixes.zero_points) for name in names}, {}, {}

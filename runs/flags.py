@@ -1,7 +1,5 @@
-"""The options of main.py, each defined once: a field of ``RunOptions`` with its flag's form and help text.
-
-The parser is made from the fields, in their order. The module imports nothing heavy, so --help and a mistyped flag are
-answered at once.
+"""The options of main.py, each defined once: a field of ``RunOptions`` with its flag's form and help text, in the
+parser's order. The module imports nothing heavy, so --help and a mistyped flag are answered at once.
 """
 
 import argparse
@@ -100,12 +98,10 @@ def calibration_of(text: str) -> str | float:
 def value(
     text: str, kind: Any = None, default: Any = None, *, metavar: str | None = "N", decides: bool = True, **more: Any
 ) -> Any:
-    """A field whose flag takes a value, or several with ``nargs``.
+    """A field whose flag takes a value, or several with ``nargs``; ``kind``: argparse type.
 
     Args:
-        kind: argparse type.
-        decides: whether the option can change a score or metric. One that cannot says which categories, where files
-            lie, how it runs, what else is written; weights and data are recorded by their content instead.
+        decides: whether the option can change a score or metric; weights and data are recorded by their content.
         more: further keywords of ``add_argument``; ``names``: the flag as it is typed, if not --<field>; ``younger``:
             version 0.9 had no such option, so ids of runs contain it only where it differs from its default.
     """
@@ -136,11 +132,9 @@ def elsewhere(decides: bool = True, add: Callable[[Any], None] | None = None) ->
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run, and what follows from them. ``memory_bank``, ``xyz_backbone_name``, ``frame``, ``scoring``,
-    ``fix``, ``eval_mode`` and ``spool_dir`` are settled, as if each had been given.
-
-    ``readings``, ``usual``: {category: Reading} and {category: Facts that the training parts have in common}, settled
-    before the work by the examination of the files.
+    """The options of a run; ``memory_bank``, ``xyz_backbone_name``, ``frame``, ``scoring``, ``fix``, ``eval_mode`` and
+    ``spool_dir`` are settled, as if each had been given. ``readings``, ``usual``: {category: Reading} and {category:
+    Facts that its training parts have in common}, settled by the examination of the files.
     """
 
     quiet: bool = elsewhere(decides=False)

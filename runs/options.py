@@ -1,8 +1,5 @@
-"""From main.py's command line to its options: presets, which combinations are refused, what follows from the options,
-what is recorded.
-
-The flags themselves are the fields of ``runs.flags.RunOptions``. The module imports nothing heavy, so a mistyped flag
-is refused at once.
+"""From main.py's command line to its options: presets, what is refused, what follows, what is recorded. Nothing heavy
+is imported, so a mistyped flag is refused at once.
 """
 
 import argparse
@@ -31,10 +28,8 @@ Refuse = Callable[[str], NoReturn]
 
 
 def parse_arguments(argv: list[str] | None = None) -> RunOptions:
-    """Parsed and checked options. Those of --preset change the defaults, a flag given by hand wins.
-
-    A contradiction prints one line and exits with 2.
-    """
+    """Parsed and checked options. Those of --preset change the defaults, a flag given by hand wins; a contradiction
+    prints one line and exits with 2."""
     parser, absent = build_parser(), object()
     asked = parser.parse_args(argv)
     parser.set_defaults(**dict.fromkeys(vars(asked), absent))
@@ -256,12 +251,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def run_id(deciding: Mapping[str, Any], weights: Iterable[Any]) -> str:
-    """Id of a run: 12 hexadecimal digits.
-
-    Args:
-        deciding: as :func:`deciding_options` returns them.
-        weights: [WeightFile].
-    """
+    """Id of a run: 12 hexadecimal digits; ``deciding``: see :func:`deciding_options`; ``weights``: [WeightFile]."""
     files = [[file.network, file.sha256] for file in weights]
     numbers = OF_FRAMES if "frame" in deciding else NUMBERS
     return short_hash({"numbers": numbers, "options": deciding, "weights": files}, 12)

@@ -1,7 +1,4 @@
-"""The presets of ``--preset``: named sets of options. A flag on the command line wins over the preset.
-
-A run's id depends on its options, not on the preset's name: the same options given as flags are the same run.
-"""
+"""The presets of ``--preset``, named sets of options. A run's id depends on the options, not on the preset's name."""
 
 from typing import Any, NamedTuple
 
@@ -50,17 +47,8 @@ PRESETS = {
 
 
 def preset_defaults(name: str, method: str, map_source: str = "decision") -> dict[str, Any]:
-    """The defaults that a preset sets instead of main.py's, for one method.
-
-    Args:
-        name: name in PRESETS.
-        method: --method_name. The preset uses the fusion module only if the method has a fusion bank, and only scorings
-            that the method's banks allow.
-        map_source: --scoring_map.
-
-    Returns:
-        {option: value}.
-    """
+    """{option: value} that the preset ``name`` sets instead of main.py's defaults, for a ``method``: the fusion module
+    only if it has a fusion bank, and only scorings that its banks and ``map_source`` (--scoring_map) allow."""
     banks = METHOD_BANKS[method]
     values = dict(PRESETS[name].options)
     if "fusion" not in banks:

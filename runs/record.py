@@ -20,11 +20,8 @@ INTERRUPTED = "(interrupted)"  # key in ``failed`` that stands for all categorie
 
 
 class RunRecord:
-    """What a run has achieved so far. Every call that changes it also updates the files in the output folder.
-
-    Args:
-        prepared: the run before its work.
-        command: words of the command line.
+    """What a run has achieved so far; ``command``: words of the command line. Every call that changes it also updates
+    the files in the output folder.
 
     Attributes:
         content: what run.json holds.
@@ -41,7 +38,6 @@ class RunRecord:
         untrained = results.untrained_note([file.path for file in prepared.weights if file.standin])
         comment = results.comment_of(block, time.strftime("%Y-%m-%d %H:%M:%S"), changed)
         self._tables = results.Tables(self.options.method_name, block, comment, untrained)
-        self._again = self.options.overwrite  # append a table, even if an earlier run has left one
         self.content: dict[str, Any] = {
             "id": self.id,
             "command": list(command),
@@ -94,11 +90,7 @@ class RunRecord:
     # ------------------------------------------------------------ the run
 
     def finish(self, interrupted: bool) -> bool:
-        """Print the tables and list the failures; returns whether all went well.
-
-        Args:
-            interrupted: whether the user stopped the run.
-        """
+        """Print the tables and list the failures; returns whether all went well. ``interrupted``: by the user."""
         if interrupted:
             names = [unit.category for unit in self.units]
             left = [name for name in names if name not in {**self.content["categories"], **self.failed}]
@@ -108,7 +100,11 @@ class RunRecord:
         self._ended = not interrupted
         metrics = self._finished_metrics()
         if metrics:
-            self._update_tables()
+            try:
+                with runs.tables_lock(self.folder):  # other processes wait meanwhile
+                    self._tables.append(self.folder, metrics, self.options.overwrite)
+            except OSError as error:
+                self.failed["tables"] = reason_of(error, self.folder)
             print("\n" + self._tables.text(metrics), flush=True)
         if all(unit.kept for unit in self.units) and not self.failed:
             there = f"the models in {self.options.save_model} are" if self.options.fit_only else "its tables are"
@@ -134,7 +130,7 @@ class RunRecord:
             self.failed["run.json"] = reason_of(error, self.folder)
 
     def _publish(self, unit: Unit) -> None:
-        """Print the category's metrics, and update its scores, the tables and the record in the output folder."""
+        """Print the category's metrics, and update its scores and the record in the output folder."""
         if self.options.fit_only:
             print(f"{unit.category}: {unit.model}", flush=True)
         else:
@@ -142,22 +138,11 @@ class RunRecord:
             atomic_write_text(self.folder / f"scores_{unit.category}.csv", text)
             for line in results.metric_lines(self._finished_metrics()[unit.category]):
                 print(f"{unit.category}: {line}", flush=True)
-            self._update_tables()
         self.write()
 
     def _finished_metrics(self) -> dict[str, dict[str, Metrics]]:
         entries = {unit.category: self.content["categories"].get(unit.category) for unit in self.units}
         return {name: results.metrics_of(entry) for name, entry in entries.items() if entry and entry["metrics"]}
-
-    def _update_tables(self) -> None:
-        """Update the tables with the categories finished so far; other processes wait meanwhile."""
-        self.failed.pop("tables", None)
-        try:
-            with runs.tables_lock(self.folder):
-                self._tables.update(self.folder, self._finished_metrics(), self._again)
-            self._again = False  # from now on this run's table exists
-        except OSError as error:
-            self.failed["tables"] = reason_of(error, self.folder)
 
 
 def reason_of(error: Exception, place: object) -> str:

@@ -1,18 +1,16 @@
-"""Result files of a run: tables, scores of a category, run.json.
-
-A run appends its tables to three files, as the release does. An HTML comment with the run's id stands on the line
-before each table. By it a run finds its own table again: it updates the table after every category and never writes it
-twice.
+"""Result files of a run: tables, scores of a category, run.json. Tables are appended to three files, as in the release;
+by the comment on the line before, with the run's id, the same run again does not write the same table twice.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from common.files import atomic_write_text
@@ -48,16 +46,10 @@ def row_title(method_name: str, scoring: str) -> str:
 
 
 def result_table(metric: str, method_name: str, metrics: CategoryMetrics) -> str:
-    """One markdown table with its heading.
+    """One markdown table with its heading; ``metric``: key of ``TABLES``.
 
-    Args:
-        metric: key of ``TABLES``.
-        metrics: {category: {scoring: Metrics}}; "baseline" is each category's first scoring.
-
-    Returns:
-        Text. Values are rounded to 3 decimals; the mean is that of the rounded values. After every other scoring comes
-        a row with its difference to the baseline. A metric that is undefined for a category is shown as "undefined";
-        the mean is over the others.
+    Values are rounded to 3 decimals; the mean is that of the rounded values, without undefined ones. After every
+    scoring but the first, the baseline, comes a row with its difference to that.
     """
     scorings = list(next(iter(metrics.values())))
     rows: list[list[str]] = []
@@ -78,6 +70,14 @@ def result_table(metric: str, method_name: str, metrics: CategoryMetrics) -> str
     return f"## {TABLES[metric][0]}\n\n{table}\n"
 
 
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Text: mean ± standard deviation of ``values``, of a single one the mean; UNDEFINED where one is NaN."""
+    mean = np.mean(values)
+    if np.isnan(mean):
+        return UNDEFINED
+    return f"{mean:{form}}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+
+
 def column_title(category: str) -> str:
     """A category's name for a table's heading: in title case, without characters that would end the cell or line."""
     return escaped(category.title())
@@ -89,13 +89,8 @@ def escaped(text: str) -> str:
 
 
 def comment_of(block: str, date: str, options: Mapping[str, Any]) -> str:
-    """The comment line before a table.
-
-    Args:
-        block: the id by which the run finds its table.
-        date: text.
-        options: {name: value} of the options that differ from the defaults.
-    """
+    """The comment line before a table; ``block``: the id by which the run finds it; ``options``: {name: value} of
+    those that differ from the defaults."""
     listed = ", ".join(
         f"{name}={' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
         for name, value in options.items()
@@ -106,8 +101,8 @@ def comment_of(block: str, date: str, options: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Tables:
-    """A run's three tables: ``block``: the id by which it finds them in their files, contained in ``comment``, the line
-    before each heading; ``note``: text after each table."""
+    """A run's three tables; ``comment``: the line before each, with ``block`` (see :func:`comment_of`); ``note``: the
+    text after each."""
 
     method_name: str
     block: str = ""
@@ -118,22 +113,16 @@ class Tables:
         """The three tables as one text."""
         return "\n".join(self._one(metric, metrics) for metric in TABLES)
 
-    def update(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
-        """Replace the run's last tables in the files in ``folder``, unless only the comment differs; append them with a
-        blank line before each if they are not there yet, or with ``again``.
-
-        Raises:
-            OSError: a file cannot be read or written.
-        """
+    def append(self, folder: str | Path, metrics: CategoryMetrics, again: bool = False) -> None:
+        """Append the tables to the files in ``folder``, which may raise OSError; unless ``again``, not where the run's
+        last table there says the same."""
         for metric, (_, name) in TABLES.items():
-            path, new = Path(folder) / name, self._one(metric, metrics)
+            path, table = Path(folder) / name, self._one(metric, metrics)
             text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-            found = None if again or not self.block else _find_block(text, self.block)
-            if found is None:
-                atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + new)
-            elif _body(text[slice(*found)]) != _body(new):
-                rest = text[found[1] :].lstrip("\n")
-                atomic_write_text(path, text[: found[0]] + new + ("\n" + rest if rest else ""))
+            last = text.rfind(f"{COMMENT}{self.block},") if self.block else -1
+            if last >= 0 and not again and _body(text[last:]).startswith(_body(table)):
+                continue
+            atomic_write_text(path, (text.rstrip("\n") + "\n\n" if text.strip() else "") + table)
 
     def _one(self, metric: str, metrics: CategoryMetrics) -> str:
         table = result_table(metric, self.method_name, metrics)
@@ -147,27 +136,13 @@ def metric_lines(metrics: Mapping[str, Metrics]) -> Iterator[str]:
         yield f"{scoring}: " + ", ".join(f"{title} {_shown(value)}" for title, value in shown)
 
 
-def _find_block(text: str, block: str) -> tuple[int, int] | None:
-    """(start, end) of the last table with this id in its comment, or None."""
-    start = ("\n" + text).rfind(f"\n{COMMENT}{block},")
-    if start < 0:
-        return None
-    heading = text.index("## ", start)
-    ends = [at + 1 for at in (text.find(f"\n{COMMENT}", start + 1), text.find("\n## ", heading + 1)) if at >= 0]
-    return start, min(ends, default=len(text))
-
-
-def _body(block: str) -> str:
-    return "\n".join(line for line in block.splitlines() if not line.startswith(COMMENT)).strip()
+def _body(table: str) -> str:
+    """A table without the comment on its first line, which holds the date."""
+    return table.partition("\n")[2]
 
 
 def write_scores(path: str | Path, evaluation: Any, scored: Mapping[str, Any]) -> None:
-    """Write a category's scores as CSV: one line per test part, in the order of scoring, in full precision.
-
-    Args:
-        evaluation: Evaluation.
-        scored: {scoring: Scored}.
-    """
+    """Write the scores {scoring: Scored} of an Evaluation as CSV: one line per test part, in full precision."""
     columns = [*(of.image_preds for of in scored.values()), *evaluation.bank_score.values()]
     rows: list[list[Any]] = [["path", "defect", "label", *scored, *(f"bank_{bank}" for bank in evaluation.bank_score)]]
     for i, fields in enumerate(zip(evaluation.path, evaluation.defect, map(int, evaluation.label))):

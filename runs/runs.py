@@ -1,15 +1,12 @@
-"""Runs that lose nothing: the files of a finished category, by which the same command continues instead of computing it
-again.
-
-The unit of work is one category with one set of options, weights and data. A run's id is a hash of the options that can
-change a result (the seed is one) and of the weights' contents. The files of a category also have a hash of its data in
-their names:
+"""Runs that lose nothing: the files of a finished category, by which the same command continues.
 
     <output_dir>/runs/<id>/run.json                     the run's record; run.json at the top is that of the last run
     <output_dir>/runs/<id>/<category>-<data>.json       written last: if it exists, the category is finished
     <output_dir>/runs/<id>/<category>-<data>.csv        the category's scores
     <output_dir>/runs/<id>/.<category>-<data>.lock      lock of the process that computes the category
     <output_dir>/runs/<id>/.<category>-<data>.holder    names that process
+
+<id> is a hash of the options that can change a result, the seed, and the weights' contents; <data> one of the data.
 """
 
 import json
@@ -42,13 +39,8 @@ def file_facts(paths: Iterable[str | Path | None], root: str | Path) -> list[lis
 
 
 class Mark(NamedTuple):
-    """The hidden file beside an output of a run (pictures, features, maps, a model), which names the unit that the
-    output belongs to: a folder's pictures are those of the last run that drew them.
-
-    Attributes:
-        path, text: the hidden file and what it holds.
-        file: the output itself, where it is a single file.
-    """
+    """The hidden file ``path`` beside an output of a run (pictures, features, maps, a model), whose ``text`` names the
+    unit that the output belongs to. ``file``: the output itself, where it is a single file."""
 
     path: Path
     text: str
@@ -68,10 +60,7 @@ class Mark(NamedTuple):
 
 class Unit:
     """One category of one run: where its results lie, which other outputs are asked for, and the lock on all of them.
-
-    Args:
-        data: id of the category's data.
-        calibration: the files that calibrate its saved model; None: no model is saved.
+    ``data``: id of its data; ``calibration``: the files that calibrate its saved model, None: no model is saved.
 
     Attributes:
         name: of the unit, as marks and models hold it.

@@ -1,7 +1,4 @@
-"""The engines that run a sweep's jobs: one after the other, several at a time on this machine, or on a Ray cluster.
-
-A job is the same command line in each engine, so results do not depend on the engine.
-"""
+"""The engines that run a sweep's jobs, the same command lines: one after the other, several at a time, or on Ray."""
 
 import contextlib
 import os
@@ -16,7 +13,7 @@ import psutil
 from common.commands import available_cores
 from common.errors import InputError
 from sweeps.jobs import run_job
-from sweeps.plan import fill_in, job_folder
+from sweeps.plan import job_folder
 
 ENGINES = ("serial", "processes", "ray")
 TICK = 0.1  # seconds between two looks for a signal
@@ -25,20 +22,17 @@ LOCK = ".sweep.lock"  # held by the driver, so that only one works on a sweep's 
 
 
 def run(engine, plan, jobs, out, ended, workers=None, program=None):
-    """Run ``jobs`` of ``plan``. A failing job does not stop the others.
+    """Run ``jobs`` [SweepJob] of ``plan`` in their order, ``workers`` at a time (None: as many as the resources allow).
+    A failing job does not stop the others.
 
     Args:
         engine: name in ENGINES.
-        plan: SweepPlan, for its resources.
-        jobs: [SweepJob], in the order in which they are begun.
         out: the sweep's folder.
         ended: function (job, Outcome) that is called when a job has ended.
-        workers: jobs at a time; None: as many as the resources allow.
         program: the words that start main.py; None: this project's.
 
     Raises:
-        InputError: this machine lacks the resources, a variable is not set, or Ray is missing. It is raised before any
-            job begins.
+        InputError: this machine lacks the resources, or Ray is missing; before any job begins.
         KeyboardInterrupt: the user has stopped; the jobs that ran have kept what they have.
     """
     out = Path(out).resolve()
@@ -47,31 +41,30 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
 
         run_on_ray(plan, jobs, out, ended, workers, program)
         return
-    for job in jobs:
-        fill_in(job.words(job_folder(out, job)))
     if engine == "serial" and (workers or 1) != 1:
         raise InputError("--engine serial runs one job at a time; use --engine processes with --workers")
     memory = psutil.virtual_memory().total / 2**30
     slots = find_slots(plan.resources, 1 if engine == "serial" else workers, gpus(plan), available_cores(), memory)
-
-    def work(job, slot, stop):
-        return run_job(job, job_folder(out, job), program, slot, stop)
-
-    run_here(slots, jobs, work, ended)
+    stop, free, waiting, running = threading.Event(), deque(slots), deque(jobs), {}
+    with ThreadPoolExecutor(len(slots)) as pool:
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.popleft(), free.popleft()
+                    running[pool.submit(run_job, job, job_folder(out, job), program, slot, stop)] = job, slot
+                for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
+                    job, slot = running.pop(future)
+                    free.append(slot)
+                    ended(job, future.result())
+        finally:
+            stop.set()
 
 
 def find_slots(resources, workers, devices, cores, memory_gib):
     """The workers of this machine, each as the environment variables that its jobs get: [{name: value}].
 
-    Args:
-        resources: Resources of one job.
-        workers: how many are wanted; None: as many as fit.
-        devices: names of the GPUs for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
-        cores, memory_gib: what the machine has.
-
-    Returns:
-        With GPUs one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided: a worker
-        has ``resources.cpus`` threads, or an equal share of the cores if that is not given.
+    With GPUs (``devices``) one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided:
+    a worker has ``resources.cpus`` threads, or an equal share. ``workers``: how many are wanted; None: as many as fit.
 
     Raises:
         InputError: a job, or the number of workers, does not fit on this machine.
@@ -100,11 +93,8 @@ def find_slots(resources, workers, devices, cores, memory_gib):
 
 
 def gpus(plan):
-    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU.
-
-    Raises:
-        InputError: the sweep file asks for GPUs and there are none.
-    """
+    """Names of this machine's GPUs that jobs may use, for CUDA_VISIBLE_DEVICES; () if jobs run on the CPU. Raises
+    InputError where the sweep file asks for GPUs and there are none."""
     if not plan.on_gpu:
         return ()
     found = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -121,26 +111,3 @@ def gpus(plan):
             f"name none here; leave gpus out to run on the CPU"
         )
     return names
-
-
-def run_here(slots, jobs, work, ended):
-    """Run jobs as processes of this machine, one per slot.
-
-    Args:
-        slots: as :func:`find_slots` returns them.
-        jobs, ended: as of :func:`run`.
-        work: function (job, slot, threading.Event that stops it) → Outcome.
-    """
-    stop, free, waiting, running = threading.Event(), deque(slots), deque(jobs), {}
-    with ThreadPoolExecutor(len(slots)) as pool:
-        try:
-            while waiting or running:
-                while waiting and free:
-                    job, slot = waiting.popleft(), free.popleft()
-                    running[pool.submit(work, job, slot, stop)] = job, slot
-                for future in wait(running, TICK, FIRST_COMPLETED)[0]:  # a wait without end would hide a signal
-                    job, slot = running.pop(future)
-                    free.append(slot)
-                    ended(job, future.result())
-        finally:
-            stop.set()

@@ -1,8 +1,7 @@
-"""One job of a sweep on this host: main.py as a process, its log, and what is known of it afterwards.
+"""One job of a sweep on this host: main.py as a process, its log of all attempts, and what is known of it afterwards.
 
-<job>/log.txt holds the output of main.py in all attempts; a line that begins with "--- " tells when an attempt began
-and how it ended. main.py itself locks its results and continues. It ends with the process that began it: on Linux the
-kernel sends it SIGTERM when that is gone; elsewhere it goes on to its end, and a later attempt waits for its lock.
+It ends with the process that began it: on Linux the kernel sends it SIGTERM when that is gone; elsewhere it goes on to
+its end, and a later attempt waits for its lock.
 """
 
 import contextlib
@@ -16,10 +15,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import InputError
 from common.files import host
 from common.locks import is_held
-from sweeps.plan import fill_in, finished
+from sweeps.plan import finished
 
 LOG = "log.txt"
 MARK = "--- "
@@ -33,14 +31,8 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Outcome(NamedTuple):
-    """How a job ended.
-
-    Attributes:
-        state: DONE, FAILED or STOPPED.
-        lines: its last lines, unless it is done.
-        exit_code: main.py's; negative: the signal that killed it; None: it never ran.
-        seconds, host: how long and where it ran.
-    """
+    """How a job ended: ``state`` DONE, FAILED or STOPPED; its last ``lines``, unless it is done; main.py's
+    ``exit_code`` (negative: the signal that killed it; None: it never ran); how long and where it ran."""
 
     state: str
     lines: tuple = ()
@@ -58,22 +50,18 @@ def main_command() -> list[str]:
 
 
 def run_job(job, folder, program, environment, stop=None, logged=True):
-    """Run a job on this host to its end; returns its Outcome. KeyboardInterrupt asks main.py to write what it has.
-
-    A main.py that is killed is begun again: it continues.
+    """Run a job on this host to its end, in ``folder``; returns its Outcome. KeyboardInterrupt asks main.py to write
+    what it has; one that is killed is begun again, and continues.
 
     Args:
-        job: SweepJob.
-        folder: Path of the job; it is created.
         program: the words that start main.py; None: this project's.
         environment: {name: value} in addition to this process's.
         stop: threading.Event that acts as KeyboardInterrupt, for a thread other than the main one.
-        logged: whether output goes to the log; else it goes where this process's does, and the job counts as done by
-            its exit code.
+        logged: whether output goes to the log; else it is shown, and the job counts as done by its exit code.
     """
     folder = Path(folder)
     try:
-        command = [*(program or main_command()), *fill_in(job.words(folder), {**os.environ, **environment})]
+        command = [*(program or main_command()), *job.words(folder)]
         folder.mkdir(parents=True, exist_ok=True)
         end = time.monotonic() + PATIENCE  # for a main.py whose driver or worker was killed; the next one says so
         while computing(folder) and time.monotonic() < end and not (stop and stop.is_set()):
@@ -84,8 +72,6 @@ def run_job(job, folder, program, environment, stop=None, logged=True):
             if outcome.state != FAILED or outcome.exit_code >= 0:
                 break
         return outcome
-    except InputError as error:
-        return Outcome(FAILED, (str(error),), host=host())
     except OSError as error:
         return Outcome(FAILED, (f"{error.filename or folder}: {error.strerror or error}",), host=host())
 

@@ -1,22 +1,14 @@
-"""The plan of a sweep: a YAML file becomes jobs, each a command line of main.py with a folder of its own.
+"""The plan of a sweep: a YAML file (docs/sweeps.md) becomes jobs, each a command line of main.py with a folder of its
+own.
 
-    options:            # main.py's options without dashes, flags as true, the same for every job
-      dataset_path: ${DATA}/mvtec3d
-    grid:               # option: list of values; category and seed among them; null leaves the option out
-      seed: [0, 1, 2]
-    exclude:            # combinations of the grid that are not run; keys left out stand for any value
-      - {shots: 50, category: rope}
-    resources: {gpus: 0.5, cpus: 4, memory_gib: 8}      # of one job
-
-A job is one category with one seed in one setting, a combination of the other options in the grid. Its command line is
-checked by main.py's own parser. The name of its folder ends with a hash of the options that can change its result and
-of the paths of its data, as the file gives them. So a sweep may grow, and finished jobs are found again.
+A job is one category with one seed in one setting, a combination of the other options in the grid. The name of its
+folder ends with a hash of the options that can change its result and of the paths of its data, as the file gives them.
+So a sweep may grow, and finished jobs are found again.
 """
 
 import contextlib
 import io
 import itertools
-import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +38,6 @@ POSSIBLE = {  # of one job
     "cpus": lambda x: isinstance(x, int) and x >= 1,
     "memory_gib": lambda x: x > 0,
 }
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Resources(NamedTuple):
@@ -58,13 +49,11 @@ class Resources(NamedTuple):
 
 
 class SweepJob(NamedTuple):
-    """One command line of main.py.
+    """One command line of main.py, in a folder ``name``.
 
     Attributes:
-        name: name of its folder.
-        category, seed: its category and seed.
         setting: ((option, value), ...) of the grid, without category, seed and scoring; values as in the file.
-        options: ((option, value), ...) of the command line, without --output_dir; ${NAME} is not filled in.
+        options: ((option, value), ...) of the command line, without --output_dir.
     """
 
     name: str
@@ -79,7 +68,7 @@ class SweepJob(NamedTuple):
         return " ".join([self.category, f"seed={self.seed}", *map(shown, self.setting)])
 
     def words(self, folder) -> list[str]:
-        """Words of the command line after main.py, with ``folder`` as output; ${NAME} is not filled in."""
+        """Words of the command line after main.py, with ``folder`` as output."""
         options = dict(self.options)
         if options.get("save_maps") is True:
             options["save_maps"] = f"{folder}/maps"
@@ -94,22 +83,22 @@ class SweepJob(NamedTuple):
 
 
 class SweepPlan(NamedTuple):
-    """A sweep: the content of its file, its jobs in the order in which they begin, the grid's settings in their
-    order."""
+    """A sweep: the options of all jobs, the jobs in the order in which they begin, the grid's settings in their order,
+    what a job takes."""
 
-    content: dict
+    options: dict
     jobs: tuple
     settings: tuple
     resources: Resources
 
     @property
     def method_name(self) -> str:
-        return self.content["options"].get("method_name") or default_of("method_name")
+        return self.options.get("method_name") or default_of("method_name")
 
     @property
     def on_gpu(self) -> bool:
         """Whether jobs may use a GPU."""
-        return self.content["options"].get("device") != "cpu" and self.resources.gpus != 0
+        return self.options.get("device") != "cpu" and self.resources.gpus != 0
 
 
 def shown(pair: tuple[str, Any]) -> str:
@@ -135,11 +124,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(path) -> dict:
-    """The content of a sweep file.
-
-    Raises:
-        InputError: the file cannot be read, is no YAML, or has a key twice; the message names the line.
-    """
+    """The content of a sweep file; raises InputError with the line where it is no YAML or has a key twice."""
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -150,11 +135,7 @@ def read(path) -> dict:
 
 
 def plan(content, name) -> SweepPlan:
-    """The SweepPlan of a sweep file's content.
-
-    Args:
-        content: as :func:`read` returns it.
-        name: of the file, for messages.
+    """The SweepPlan of a sweep file's content, as :func:`read` returns it; ``name``: of the file, for messages.
 
     Raises:
         InputError: a key or value has no meaning, main.py would refuse a job, or no job is left.
@@ -177,9 +158,8 @@ def plan(content, name) -> SweepPlan:
             raise InputError("exclude leaves no job")
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    content = dict(zip(PARTS, (options, content.get("grid") or {}, exclude, resources)))
     settings = tuple(dict.fromkeys(job.setting for job in jobs.values()))
-    return SweepPlan(content, tuple(jobs.values()), settings, Resources(**resources))
+    return SweepPlan(options, tuple(jobs.values()), settings, Resources(**resources))
 
 
 def _checked(content):
@@ -266,19 +246,6 @@ def frozen(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def fill_in(words, environment=None) -> list[str]:
-    """``words`` with every ${NAME} replaced by the environment's value.
-
-    Raises:
-        InputError: a variable is not set here.
-    """
-    environment = os.environ if environment is None else environment
-    for name in dict.fromkeys(name for word in words for name in VARIABLE.findall(word)):
-        if not environment.get(name):
-            raise InputError(f"the sweep file uses ${{{name}}}, and {name} is not set here; export {name}=...")
-    return [VARIABLE.sub(lambda match: environment[match[1]], word) for word in words]
-
-
 # ---------------------------------------------------------------- what is finished
 
 
@@ -288,10 +255,8 @@ def job_folder(out, job: SweepJob) -> Path:
 
 
 def finished(folder, job: SweepJob) -> dict | None:
-    """The run.json in a job's ``folder`` if main.py has finished the job with all outputs asked for now; else None.
-
-    The run's id is computed again, from the job's options and the record's weights, and must be that of the record.
-    """
+    """The run.json in a job's ``folder`` if main.py has finished the job with all outputs asked for now; else None. The
+    run's id, computed again from the job's options and the record's weights, must be that of the record."""
     folder = Path(folder)
     try:
         record = read_run(folder)

@@ -1,7 +1,5 @@
-"""Running a sweep's jobs on a Ray cluster: a job is a Ray task, which runs main.py as a process and waits for it.
-
-Ray places the tasks by what they take, and repeats those whose worker or node is gone. The project has to be on every
-host, at the same path or installed, and all hosts share the sweep's folder. The module needs requirements-ray.txt.
+"""A sweep's jobs on a Ray cluster: a job is a Ray task, which runs main.py as a process and waits for it. Ray places
+the tasks by what they take, and repeats those whose worker or node is gone. Needs requirements-ray.txt.
 """
 
 import logging
@@ -52,11 +50,8 @@ def run_on_ray(plan, jobs, out, ended, workers, program):
 
 
 def compute(job, out, driver, environment, program):
-    """The Ray task: run ``job`` on this host; returns its Outcome.
-
-    Args:
-        driver: content of the file that names the driver, by which a host knows that it sees the sweep's own folder.
-    """
+    """The Ray task: run ``job`` on this host; returns its Outcome. ``driver``: content of the file that names the
+    driver, by which a host knows that it sees the sweep's own folder."""
     end = time.monotonic() + UNSEEN
     while _driver(out) != driver:
         if time.monotonic() > end:
@@ -95,11 +90,8 @@ def _connect(ray):
 
 
 def _asked(ray, plan):
-    """What a task asks of Ray. A job that may use GPUs and does not say how many takes one if the cluster has any.
-
-    Raises:
-        InputError: no node of the cluster could ever take a job; Ray would wait forever for one.
-    """
+    """What a task asks of Ray; InputError where no node could ever take a job, for which Ray would wait forever. A job
+    that may use GPUs and does not say how many takes one if the cluster has any."""
     resources, nodes = plan.resources, [node["Resources"] for node in ray.nodes() if node["Alive"]]
     some = 1 if any(node.get("GPU") for node in nodes) else 0
     asked = {"num_cpus": resources.cpus or 1, "num_gpus": 0}

@@ -10,7 +10,7 @@ from common.errors import tell
 from common.files import atomic_write_text
 from common.progress import note
 from runs.options import default_of, recorded_options
-from runs.results import DIFFERENCE, TABLES, UNDEFINED, column_title, metrics_of, read_run, row_title
+from runs.results import DIFFERENCE, TABLES, column_title, metrics_of, read_run, row_title, spread
 from sweeps.jobs import STOPPED, run_job
 from sweeps.plan import SweepJob, frozen
 
@@ -19,15 +19,8 @@ LEFT_OUT = ("seeds", "preset")  # the preset's options stand in a job one by one
 
 
 def run_seeds(args, program=None) -> int:
-    """Do one run per seed of --seeds, each in a folder seed_<n> of its own, and write seeds.md after each.
-
-    Args:
-        args: options as ``runs.options.parse_arguments`` returns them.
-        program: the words that start main.py; None: this project's.
-
-    Returns:
-        The exit code: FINE; REFUSED if every seed was refused before any work; else FAILED.
-    """
+    """Do one run per seed of --seeds in a folder seed_<n>, and write seeds.md after each; returns the exit code: FINE;
+    REFUSED if every seed was refused; else FAILED. ``program``: the words that start main.py; None: this project's."""
     out = Path(args.output_dir)
     jobs, codes, table = [seed_job(args, seed) for seed in dict.fromkeys(args.seeds)], {}, ""
     try:
@@ -84,11 +77,8 @@ def _write_table(args, jobs):
 
 
 def table_over_seeds(method_name, metrics) -> str:
-    """The text of seeds.md: the three tables as mean ± standard deviation over seeds.
-
-    Args:
-        metrics: {seed: {category: {scoring: Metrics}}}; a category counts if every seed has finished it.
-    """
+    """The text of seeds.md: the three tables as mean ± standard deviation over seeds; ``metrics``: {seed: {category:
+    {scoring: Metrics}}}; a category counts if every seed has finished it."""
     seeds = list(metrics)
     categories = [c for c in metrics[seeds[0]] if all(c in metrics[seed] for seed in seeds)]
     texts = []
@@ -98,11 +88,11 @@ def table_over_seeds(method_name, metrics) -> str:
             values = [[getattr(metrics[seed][c][scoring], metric) for c in categories] for seed in seeds]
             columns = np.array(values, dtype=float)
             columns = np.column_stack([columns, columns.mean(1)])
-            rows.append([row_title(method_name, scoring), *_over_seeds(columns, ".3f")])
+            rows.append([row_title(method_name, scoring), *map(spread, columns.T)])
             if baseline is None:
                 baseline = columns
             else:
-                rows.append([DIFFERENCE, *_over_seeds(columns - baseline, "+.3f")])
+                rows.append([DIFFERENCE, *(spread(column, "+.3f") for column in (columns - baseline).T)])
         texts.append(
             f"## {heading}, mean ± standard deviation over seeds {', '.join(map(str, seeds))}\n\n"
             + tabulate(rows, ["Method", *map(column_title, categories), "Mean"], tablefmt="pipe", disable_numparse=True)
@@ -110,9 +100,3 @@ def table_over_seeds(method_name, metrics) -> str:
             * (len(rows) > 1)
         )
     return "\n".join(texts)
-
-
-def _over_seeds(columns, form):
-    """["mean ± standard deviation"] of each column of ``columns`` [seeds, c]."""
-    spread = [f" ± {s:.3f}" for s in columns.std(0, ddof=1)] if len(columns) > 1 else [""] * columns.shape[1]
-    return [UNDEFINED if np.isnan(mean) else f"{mean:{form}}{s}" for mean, s in zip(columns.mean(0), spread)]

@@ -36,15 +36,6 @@ def flags(checkpoints, dataset_path, tmp_path):
     return [str(word) for pair in where.items() for word in pair]
 
 
-def full_setting(checkpoints):
-    """Words of the released full setting."""
-    text = (
-        "--method_name DINO+Point_MAE+Fusion --use_uff --memory_bank multiple "
-        "--rgb_backbone_name vit_base_patch8_224_dino --xyz_backbone_name Point_MAE --fusion_module_path"
-    )
-    return [*text.split(), str(checkpoints / "uff_pretrain.pth")]
-
-
 def read_csv(path):
     """Rows of a CSV file."""
     with open(path, newline="") as file:

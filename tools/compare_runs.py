@@ -80,11 +80,7 @@ def of_two_runs(a, b, faults):
 
 
 def of_one_pass(path, faults):
-    """[text] of the metrics of the last run in a patched checkout's scoring.md.
-
-    Raises:
-        InputError: the file is missing, cannot be read, or is not such a file.
-    """
+    """[text] of the metrics of the last run in a patched checkout's scoring.md; InputError where it is no such file."""
     if not path.is_file():
         raise InputError(f"{path}: missing; give two folders, or the results of a patched checkout")
     tables = read_tables(path)
@@ -101,12 +97,8 @@ def of_one_pass(path, faults):
 
 
 def read_tables(path):
-    """All tables of a file, oldest first. The release appends its tables without a line end: "… |" and "| Method …"
-    then share a line.
-
-    Raises:
-        InputError: the file cannot be read, holds no table, or a table is not a result table.
-    """
+    """All tables of a file, oldest first; InputError where one is no result table. The release appends its tables
+    without a line end: "… |" and "| Method …" then share a line."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -147,21 +139,20 @@ def difference(heading, a, row_a, b, row_b, faults):
         raise InputError(f"{a.name} and {b.name} have no category in common")
     known = [category for category in both if None not in (before[category], after[category])]
 
-    def with_mean(values):
-        mean = round(sum(values[c] for c in known) / len(known), 3) if known else None
-        return [None if values[c] is None else round(values[c], 3) for c in both] + [mean]
-
-    def texts(values, form):
-        return [UNDEFINED if value is None else format(round(value, 3) + 0.0, form) for value in values]
-
-    first, second = with_mean(before), with_mean(after)
+    rows, means = [], []
+    for title, values in ((f"A: {row_a}", before), (f"B: {row_b}", after)):
+        means.append(round(sum(values[c] for c in known) / len(known), 3) if known else None)
+        rows.append([title, *(_text(value, ".3f") for value in (*(values[c] for c in both), means[-1]))])
     change = [after[c] - before[c] if c in known else None for c in both]
-    change.append(second[-1] - first[-1] if known else None)  # difference of the means as shown
-    rows = [[f"A: {row_a}", *texts(first, ".3f")], [f"B: {row_b}", *texts(second, ".3f")]]
-    rows.append(["B - A", *texts(change, "+.3f")])
+    change.append(means[1] - means[0] if known else None)  # difference of the means as shown
+    rows.append(["B - A", *(_text(value, "+.3f") for value in change)])
     right = ["left"] + ["right"] * (len(both) + 1)
     table = tabulate(rows, ["Method", *both, MEAN], tablefmt="pipe", disable_numparse=True, colalign=right)
     return f"## {heading}: B - A\n\nA: {a.name}; B: {b.name}\n\n{table}\n"
+
+
+def _text(value, form):
+    return UNDEFINED if value is None else format(round(value, 3) + 0.0, form)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Score saved maps anew, without a network: the paper's tables, its parameter grid, intervals, more metrics.
+"""Score saved maps anew, without a network: the paper's tables, intervals, more metrics.
 
 python main.py ... --save_maps maps
 python tools/rescore.py maps -o tables
@@ -15,7 +15,6 @@ from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.files import check_writable
 from common.progress import note, track
 from reports import tables
-from reports.parameter_grid import grid_table
 from reports.scored import left_out_text, scored_category
 from runs.help_tables import scoring_table
 from scoring.evaluation import EXTRA_METRICS, find_saved
@@ -36,8 +35,6 @@ def rescore(args):
         table.write(args.output)
     if args.intervals:
         tables.interval_table(run).write(args.output)
-    if args.grid:
-        grid_table(run, args.grid).write(args.output)
     return FINE
 
 
@@ -66,9 +63,6 @@ def build_parser():
         "--intervals",
         action="store_true",
         help="95 %% bootstrap intervals of each metric and of its difference to baseline",
-    )
-    parser.add_argument(
-        "--grid", choices=("all", "one"), help="Table 1's parameters: all 1728 combinations, or one parameter at a time"
     )
     group = parser.add_argument_group(
         "scoring", "parameters that are not given are those of the run that saved the maps"

@@ -3,14 +3,11 @@
     python tools/sweep.py sweep.yaml -o results/sweep           # plan, run, make tables
     python tools/sweep.py sweep.yaml -o ... --engine processes  # several jobs at a time
     python tools/sweep.py sweep.yaml -o ... --engine ray        # on a Ray cluster
-    python tools/sweep.py tables results/sweep                  # tables of finished jobs
+    python tools/sweep.py sweep.yaml -o ... --only_tables       # of the jobs that are finished
 
 The same command continues after a stop: finished jobs are kept. docs/sweeps.md describes the sweep file.
 """
 
-import json
-import sys
-from functools import partial
 from pathlib import Path
 
 if not __package__:
@@ -19,8 +16,8 @@ if not __package__:
 from common.argument_types import number
 from common.commands import FAILED as SOME_FAILED
 from common.commands import FINE, REFUSED, Parser, prose_and_examples, run_command
-from common.errors import InputError, tell
-from common.files import atomic_write_text, check_writable, remove_leftovers
+from common.errors import tell
+from common.files import check_writable, remove_leftovers
 from common.locks import hold
 from common.progress import duration, note
 from common.signals import run_to_the_end
@@ -28,30 +25,20 @@ from sweeps.engines import ENGINES, LOCK, run
 from sweeps.jobs import DONE, FAILED, LOG
 from sweeps.plan import finished, job_folder, plan, read
 from sweeps.results import gather, link_maps
-from sweeps.tables import FILES, write_tables
+from sweeps.tables import FILE, write_tables
 
-PLAN = "sweep.json"
 CONTINUES = "stopped; what is finished is kept, the same command continues"
 
 
 def main(argv=None, program=None):
     """Run the command line; returns the exit code: 0 fine, 1 a job failed or is not finished, 2 refused before work.
-
-    Args:
-        program: the words that start the jobs' main.py; None: this project's.
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["tables"]:
-        parser = Parser(prog="sweep.py tables")
-        parser.add_argument("folder", metavar="OUT", help="the sweep's folder")
-        args, work = parser.parse_args(words[1:]), make_tables
-    else:
-        args, work = build_parser().parse_args(words), partial(sweep, program=program)
-    return run_command("sweep.py", args, work, CONTINUES)
+    ``program``: the words that start the jobs' main.py; None: this project's."""
+    args = build_parser().parse_args(argv)
+    return run_command("sweep.py", args, lambda args: sweep(args, program), CONTINUES)
 
 
 def build_parser():
-    """The argument parser of the command that runs a sweep."""
+    """The argument parser."""
     prose, examples = prose_and_examples(__doc__)
     parser = Parser(prog="sweep.py", description=prose, epilog=examples)
     parser.add_argument("file", help="the sweep, YAML")
@@ -68,6 +55,7 @@ def build_parser():
         metavar="N",
         help="jobs at a time (default: what resources in the file allow)",
     )
+    parser.add_argument("--only_tables", action="store_true", help="run nothing: tables of the jobs that are finished")
     return parser
 
 
@@ -75,22 +63,21 @@ def sweep(args, program):
     """Plan and run a sweep, and make its tables; returns the exit code."""
     planned, out = plan(read(args.file), args.file), Path(args.output).resolve()
     check_writable(out)
-    with hold(out / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it"):
-        remove_leftovers(out)
-        write_plan(out, planned)
-        failed, stopped = run_jobs(args, planned, out, program)
-        text, results = tables(out, planned)
-    print(f"\n{text}", flush=True)
-    note(f"{', '.join(FILES)} are in {out}")
+    if args.only_tables:
+        failed, stopped = {}, False
+        done = tables(out, planned)
+    else:
+        with hold(out / LOCK, lambda who: f"{out}: this sweep is being run by {who}; wait for it, or stop it"):
+            remove_leftovers(out)
+            failed, stopped = run_jobs(args, planned, out, program)
+            done = tables(out, planned)
     for job, outcome in failed.items():
         tell("sweep.py", f"not finished: {_ended(out, job, outcome)}")
-    left = results.jobs - len(results.done)
+    jobs = len(planned.jobs)
+    left = jobs - done
     if stopped:
-        tell(
-            "sweep.py",
-            f"stopped by the user; {left} of {results.jobs} jobs are not finished; the same command continues",
-        )
-    if len(failed) == results.jobs and all(outcome.exit_code in (None, REFUSED) for outcome in failed.values()):
+        tell("sweep.py", f"stopped by the user; {left} of {jobs} jobs are not finished; the same command continues")
+    if len(failed) == jobs and all(outcome.exit_code in (None, REFUSED) for outcome in failed.values()):
         return REFUSED
     return SOME_FAILED if left or failed else FINE
 
@@ -128,44 +115,15 @@ def _ended(out, job, outcome):
 
 
 def tables(out, planned):
-    """Write the tables of the finished jobs; returns (the text of tables.md, SweepResults)."""
+    """Write and print the tables of the finished jobs, and link their maps; returns their number."""
     results = gather(out, planned)
-    text = write_tables(out, planned, results)
+    print(f"\n{write_tables(out, planned, results)}", flush=True)
+    note(f"{FILE} is in {out}")
     try:
         link_maps(out, results.done)
     except OSError as error:
         tell("sweep.py", f"{error.filename or out / 'maps'}: maps cannot be linked ({error.strerror or error})")
-    return text, results
-
-
-def write_plan(out, planned):
-    """Write the checked sweep file into ``out``, for ``tables``."""
-    atomic_write_text(out / PLAN, json.dumps(planned.content, indent=2, default=str) + "\n")
-
-
-def read_plan(out):
-    """The SweepPlan of a sweep's folder. Not read as YAML, which takes 1e-05 for text and halves rare characters.
-
-    Raises:
-        InputError: the folder holds no plan.
-    """
-    path = out / PLAN
-    if not path.is_file():
-        raise InputError(f"{path}: missing; give the folder that was -o of a sweep")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); run the sweep again, which writes it") from None
-    return plan(content, path)
-
-
-def make_tables(args):
-    """Make the tables of the finished jobs; returns the exit code: 1 if jobs are not finished."""
-    out = Path(args.folder).resolve()
-    text, results = tables(out, read_plan(out))
-    print(f"{text}\n{', '.join(FILES)} are in {out}", flush=True)
-    return FINE if len(results.done) == results.jobs else SOME_FAILED
+    return len(results.done)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from common.errors import InputError
-from common.files import atomic_path, atomic_write_text, check_writable, host, remove_leftovers
+from common.files import atomic_path, atomic_write_text, host, remove_leftovers
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -51,16 +50,6 @@ def test_atomic_files_follow_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o640
-
-
-@pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_check_writable_refuses_a_regular_file(tmp_path, below):
-    (tmp_path / "file").write_text("kept")
-    folder = tmp_path / "file" / below
-    with pytest.raises(InputError) as info:
-        check_writable(folder)
-    assert str(folder) in str(info.value) and len(str(info.value).splitlines()) == 1
-    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_left_overs_of_killed_runs_are_removed(tmp_path):

@@ -10,45 +10,42 @@ from PIL import Image
 
 from common.errors import InputError
 from lab import evidence, evidence_page, solar_cells
-from lab.commands import command
-from lab.evidence import PARTS, RECORDINGS
+from lab.evidence import RECORDINGS, SOLAR, command
 from lab.evidence_page import failed_shares
-from scoring.evaluation import metrics, score
 from scoring.metrics import roc_auc
-from tests.make_maps import make_evaluation
 
-SETTINGS = {PARTS: {"one": ["--preset", "best"]}, RECORDINGS: {"banks": [], "all": []}, "solar": {"lite0": []}}
+SETTINGS = {RECORDINGS: {"banks": [], "all": []}, SOLAR: {"lite0": ["--preset", "best"]}}
+FIGURES = {"image_rocauc": 0.9, "good_failed": 0.05, "promised": 0.05, "defective_failed": 0.8}
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
-    """Two kinds of part, and settings that need no networks."""
+    """One kind of part, and settings that need no networks."""
     monkeypatch.setattr(evidence, "SETTINGS", SETTINGS)
-    monkeypatch.setattr(evidence, "KINDS", ["cookie", "foam"])
+    monkeypatch.setattr(evidence, "KINDS", ["foam"])
 
 
 def test_cells_are_computed_once_and_failed_ones_named(tmp_path, monkeypatch, capsys):
-    run, saved = [], make_evaluation("cookie", size=32, train=3)
+    run = []
 
     def cell(cell, out, brief):
         run.append(cell)
-        if cell.kind == "foam":
+        if cell.kind == "poly":
             raise InputError("main.py ended with 2: no such method") if len(run) < 6 else KeyboardInterrupt
-        return evidence.measured(saved)
+        return {"calibrated": FIGURES}
 
-    monkeypatch.setattr(evidence, "parts_cell", cell)
-    argv = ["-o", str(tmp_path), "--cells", "parts", "--seeds", "0", "1"]
+    monkeypatch.setattr(evidence, "solar_cell", cell)
+    argv = ["-o", str(tmp_path), "--cells", "solar", "--seeds", "0", "1"]
     assert evidence.main(argv) == 1
-    assert "parts foam one 0 0: main.py ended with 2" in capsys.readouterr().err
+    assert "solar poly lite0 0 0: main.py ended with 2" in capsys.readouterr().err
     page = (tmp_path / "evidence.md").read_text()
-    assert "2 of 4 cells" in page and page.count("- failed: parts foam") == 2
+    assert "2 of 4 cells" in page and page.count("- failed: solar poly") == 2
+    assert "0.900 ± 0.000" in page and "share of good cells that fail" in page
     assert evidence.main(argv) == 1 and len(run) == 4 + 2  # the failed ones alone again, until Ctrl-C
-    assert (tmp_path / "evidence.md").read_text().count("- not run: parts foam") == 1
-    monkeypatch.setitem(SETTINGS[PARTS], "one", ["--preset", "paper"])
-    assert evidence.main([*argv, "--kinds", "cookie"]) == 0 and len(run) == 8  # other options, other cells
+    assert (tmp_path / "evidence.md").read_text().count("- not run: solar poly") == 1
+    monkeypatch.setitem(SETTINGS[SOLAR], "lite0", ["--preset", "paper"])
+    assert evidence.main([*argv, "--kinds", "mono"]) == 0 and len(run) == 8  # other options, other cells
     assert evidence.main([*argv, "--kinds", "nothing"]) == 2
-    usual = metrics(saved, score(saved, ["calibrated"]))["calibrated"]
-    assert evidence.measured(saved)["calibrated"].items() > vars(usual).items()
 
 
 def test_good_parts_fail_as_promised_and_defects_are_found():
@@ -84,7 +81,7 @@ def judged(cell, *_):
 
 def test_the_recordings_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "recordings_cell", judged)
-    argv = ["--cells", "recordings", "--kinds", "foam", "--seeds", "0", "1", "--shots", "2"]
+    argv = ["--cells", "recordings", "--seeds", "0", "1", "--shots", "2"]
     assert evidence.main(["-o", str(tmp_path), *argv]) == 0
     page, files = (tmp_path / "evidence.md").read_text(), sorted(path.stem for path in tmp_path.glob("cells/*"))
     told = ("all-14-0", "all-14-1", "all-2-0", "banks-14-0", "banks-14-1", "banks-2-0")  # the first seed alone has more
@@ -121,9 +118,6 @@ def test_solar_cells_of_the_right_kind_and_their_figures(tmp_path, monkeypatch):
     found = solar_cells.figures(tmp_path / "scores.csv")
     assert found["image_rocauc"] == roc_auc(labels, scores) and found["promised"] == pytest.approx(2 / 41)
     assert found["good_failed"] == pytest.approx(2 / 41, abs=0.01) and found["defective_failed"] > 0.99
-    monkeypatch.setattr(evidence, "solar_cell", lambda *_: {"calibrated": found})
-    assert evidence.main(["-o", str(tmp_path), "--cells", "solar"]) == 0
-    assert "share of good cells that fail" in (tmp_path / "evidence.md").read_text()
 
 
 def test_a_missing_package_and_a_failing_command_are_told_in_one_line(monkeypatch):

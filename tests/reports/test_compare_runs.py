@@ -16,7 +16,7 @@ def of_ours(folder, values, scorings):
     """Append our tables: {category: value}, the same for every metric and scoring."""
     folder.mkdir(exist_ok=True)
     metrics = {category: dict.fromkeys(scorings, Metrics(v, v, v)) for category, v in values.items()}
-    Tables(METHOD).update(folder, metrics)
+    Tables(METHOD).append(folder, metrics)
     return str(folder)
 
 

@@ -1,4 +1,4 @@
-"""Rescoring of saved maps: tables, grid, intervals, more metrics, and what is refused."""
+"""Rescoring of saved maps: tables, intervals, more metrics, and what is refused."""
 
 import csv
 import dataclasses
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import scoring_addon
-from reports import paper_tables, parameter_grid
+from reports import paper_tables
 from scoring.au_pro import calculate_au_pro
 from scoring.evaluation import EXTRA_METRICS, read, score, write
 from scoring.metrics import METRICS, compute_metrics
@@ -33,11 +33,11 @@ def table(path):
         return list(csv.reader(file))
 
 
-def own_metrics(folder, name, parameters=scoring_addon.DEFAULTS, reference="test"):
+def own_metrics(folder, name):
     """[categories, metrics] of the two categories, computed anew."""
     values = []
     for saved in map(read, sorted(folder.glob("*.npz"))):
-        scored = score(saved, [name], parameters, reference)[name]
+        scored = score(saved, [name], scoring_addon.DEFAULTS, "test")[name]
         values.append([*compute_metrics(saved.label, scored.image_preds, saved.mask, scored.predictions)])
     return np.array(values)
 
@@ -88,19 +88,6 @@ def test_other_data_sets_get_their_table(tmp_path):
         assert [p.name for p in (tmp_path / f"out{number}").glob("*.csv")] == [f"table_{number}.csv"]
 
 
-def test_grid(folder, tmp_path):
-    assert len(set(parameter_grid.grid_points("all"))) == len(parameter_grid.grid_points("all")) == 1728
-    run(folder, "-o", tmp_path, "--grid", "one", "--scoring_reference", "train")
-    rows = table(tmp_path / "grid.csv")
-    assert len(rows) == 1 + 1 + 3 + 2 + 3 + 8 + 3
-    for row in rows[1::4]:
-        lam, topk, a, b, c, e1, e2, delta = map(float, row[:8])
-        point = scoring_addon.DEFAULTS._replace(lam=lam, topk=int(topk), weights=(a, b, c), eta=(e1, e2), delta=delta)
-        expected = own_metrics(folder, "disagreement", point, "train").mean(0)
-        np.testing.assert_allclose(np.array(row[8:], float), expected, atol=1e-12)
-    assert "the paper's own" in (tmp_path / "grid.md").read_text()
-
-
 def test_intervals_and_more_metrics(folder, tmp_path):
     run(folder, "-o", tmp_path, "--intervals", "--metrics", *EXTRA_METRICS)
     rows = table(tmp_path / "intervals.csv")[1:]
@@ -141,9 +128,8 @@ def test_saved_statistics_serve_as_reference_for_their_own_parameters(tmp_path, 
         run(path.parent, "-o", path.parent / "out", *train, "--scoring_weights", "0.8", "0.1", "0.1")
         tables.append(np.array([r[2] for r in table(path.parent / "out" / "table_4.csv")[4:]], float))
     np.testing.assert_allclose(*tables, atol=1e-6)  # maps are float32
-    for flags in (("--scoring_lambda", "1"), ("--grid", "one")):
-        assert rescore.main([str(tmp_path / "slim"), "-o", str(tmp_path / "out"), *train, *flags]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    words = [str(tmp_path / "slim"), "-o", str(tmp_path / "out"), *train, "--scoring_lambda", "1"]
+    assert rescore.main(words) == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_pixel_metrics_without_masks_are_undefined_in_every_table(tmp_path):

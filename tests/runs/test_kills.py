@@ -5,19 +5,14 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.command_lines import TINY, flags, full_setting, read_csv  # noqa: F401 (flags is a fixture)
-from tests.conftest import fixture
 from tests.driver import end, run, start
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("image_rocauc_results.md", "pixel_rocauc_results.md", "aupro_results.md")
 
 
@@ -74,7 +69,7 @@ def test_a_stopped_run_keeps_the_record_of_an_earlier_one(command, tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     assert end(process) == 1 and (results / "run.json").read_bytes() == record
     assert "stopped by the user; the finished categories are kept; not finished: two" in later.read_text()
-    assert "f_coreset=0.3" in (results / TABLES[0]).read_text()  # what was finished has its table
+    assert "f_coreset=0.3" in (results / TABLES[0]).read_text()  # what is finished has its table
     assert run([*command, "--f_coreset", "0.3"], later) == 0
     found = json.loads((results / "run.json").read_text())
     assert found["options"]["f_coreset"] == 0.3 and set(found["categories"]) == {"one", "two"}
@@ -117,21 +112,3 @@ def test_the_spool_is_gone_however_the_run_ends(command, tmp_path, stop):
         os.kill(process.pid, stop)
     assert end(process) == {None: 0, signal.SIGKILL: -9}.get(stop, 1)
     assert not list(spool.iterdir()) and "Traceback" not in (tmp_path / "log").read_text()
-
-
-def test_the_released_command_with_the_flag(checkpoints, flags, tmp_path):  # noqa: F811
-    """As users type it: a process of its own, the full setting, networks with all their layers."""
-    words = [*full_setting(checkpoints), *flags, *TINY, "--category", "cookie", "--scoring", "disagreement"]
-    done = subprocess.run(
-        [sys.executable, "main.py", *words, "--random_state", "0"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
-    # the fixture's clouds have points with x or y exactly 0
-    assert [line for line in warnings if "coordinate" not in line and "zero points" not in line] == []
-    table = read_csv(tmp_path / "results" / "scores_cookie.csv")
-    assert table[0] == ["path", "defect", "label", "baseline", "disagreement", "bank_xyz", "bank_rgb", "bank_fusion"]
-    assert [row[0] for row in table[1:]] == list(fixture("full_eval_c32")["paths"])
-    assert [int(row[2]) for row in table[1:]] == list(fixture("full_eval_c32")["image_labels"])
-    cookie = json.loads((tmp_path / "results" / "run.json").read_text())["categories"]["cookie"]
-    assert cookie["training_parts"] == 4 and len(cookie["late_fusion_weights"]["score"]) == 3

@@ -134,7 +134,7 @@ def test_a_split_with_one_label_only(run, parts, results, tmp_path, capsys, capl
     [
         ("--save_preds", "reports.pred_maps.save_pictures", "pictures"),
         ("--save_maps", "scoring.evaluation.write", "maps"),
-        (None, "runs.results.Tables.update", "tables"),
+        (None, "runs.results.Tables.append", "tables"),
     ],
 )
 def test_a_full_disk_names_the_place_and_keeps_the_scores(

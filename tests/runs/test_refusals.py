@@ -56,9 +56,3 @@ def test_networks_that_cannot_be_had(refused, tmp_path):
     torch.save({"base_model": {"MAE_encoder.norm.weight": torch.ones(384)}}, path)
     line = refused("--category", "toy")
     assert str(path) in line and "Point-MAE" in line
-
-
-def test_device_missing(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    make_category(tmp_path / "data")
-    assert "--device cuda" in refused("--category", "toy", "--device", "cuda")

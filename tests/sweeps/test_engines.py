@@ -15,14 +15,13 @@ import pytest
 from common.errors import InputError
 from sweeps.engines import find_slots
 from sweeps.plan import Resources
-from sweeps.tables import FILES
 from tools import sweep
 
 FAKE = Path(__file__).with_name("fake_main.py")
 TEXT = """
 options:
   method_name: DINO
-  dataset_path: ${FAKE_DATA}/parts
+  dataset_path: DATA/parts
   device: cpu
   scoring: [pixel_max]
 grid:
@@ -37,11 +36,15 @@ POOL = ["--engine", "processes", "--workers", 2]
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     """A sweep file of JOBS jobs."""
-    (tmp_path / "data" / "parts").mkdir(parents=True)
-    monkeypatch.setenv("FAKE_DATA", str(tmp_path / "data"))
+    (tmp_path / "parts").mkdir()
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "computed"))
-    path = tmp_path / "sweep.yaml"
-    path.write_text(TEXT)
+    return write_file(tmp_path)
+
+
+def write_file(folder, text=TEXT):
+    """A sweep file in ``folder``, about data beside it."""
+    path = folder / "sweep.yaml"
+    path.write_text(text.replace("DATA", str(folder)))
     return path
 
 
@@ -50,8 +53,8 @@ def run(file, out, *flags):
 
 
 def results(out):
-    """The contents of the tables."""
-    return {name: (out / name).read_bytes() for name in FILES}
+    """The tables."""
+    return (out / "tables.md").read_text()
 
 
 def told(folder):
@@ -90,10 +93,7 @@ def whole(tmp_path_factory):
     """The folder of an undisturbed sweep."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "parts").mkdir()
-    (folder / "sweep.yaml").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_DATA", str(folder))
-        assert run(folder / "sweep.yaml", folder / "out", "--quiet", *POOL) == 0
+    assert run(write_file(folder), folder / "out", "--quiet", *POOL) == 0
     return folder / "out"
 
 
@@ -103,10 +103,10 @@ def test_the_same_from_every_engine_and_nothing_twice(file, whole, tmp_path, cap
     text = capsys.readouterr().out
     assert f"[{JOBS} of {JOBS}]" in text and "4 of 4 jobs are finished" in text and "mean nothing" in text
     assert results(out) == results(whole)
-    assert run(file, out, "--quiet") == 0 and sweep.main(["tables", str(out)]) == 0 and results(out) == results(whole)
+    assert run(file, out, "--quiet") == 0 and run(file, out, "--only_tables") == 0 and results(out) == results(whole)
     assert set(computed(tmp_path, "begin").values()) == {1} and len(computed(tmp_path)) == JOBS
     # a grown sweep keeps what is there
-    file.write_text(TEXT + "  f_coreset: [0.1, 0.2]\n")
+    write_file(tmp_path, TEXT + "  f_coreset: [0.1, 0.2]\n")
     assert run(file, out, "--quiet", *POOL) == 0
     assert sum(computed(tmp_path).values()) == 2 * JOBS
     assert (out / "tables.md").read_text().count("\n| DINO shots=5 f_coreset=0.") == 3 * 2 * 2
@@ -173,23 +173,16 @@ def test_a_failed_job_shows_its_last_lines_and_stops_no_other(file, whole, tmp_p
     for text in (captured.out, captured.err):
         assert "two seed=0 shots=5: failed" in text and "exit code 1" in text and "    main.py: it has failed" in text
     assert captured.err.count("not finished: two") == 2 and "2 of 4 jobs are finished" in captured.out
-    table = (out / "tables.md").read_text()
-    assert "Two" not in table and "(1 of 2 categories)" in table
+    assert "Two" not in results(out) and "(1 of 2 categories)" in results(out)
     monkeypatch.delenv("FAKE_FAIL")
     assert run(file, out, "--quiet", *POOL) == 0 and results(out) == results(whole)
     assert set(computed(tmp_path).values()) == {1}
 
 
-def test_where_every_job_is_refused(file, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("FAKE_DATA", str(tmp_path / "elsewhere"))
+def test_where_every_job_is_refused(file, tmp_path, capsys):
+    (tmp_path / "parts").rmdir()
     assert run(file, tmp_path / "out", "--quiet", *POOL) == 2
-    assert "elsewhere/parts: no such folder" in capsys.readouterr().err
-    monkeypatch.delenv("FAKE_DATA")
-    assert run(file, tmp_path / "other", "--quiet") == 2
-    err = capsys.readouterr().err
-    assert err == "sweep.py: the sweep file uses ${FAKE_DATA}, and FAKE_DATA is not set here; export FAKE_DATA=...\n"
-    assert sweep.main(["tables", str(tmp_path)]) == 2
-    assert "sweep.json: missing; give the folder" in capsys.readouterr().err
+    assert "parts: no such folder" in capsys.readouterr().err
 
 
 def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, capsys):
@@ -201,7 +194,7 @@ def test_a_half_written_or_foreign_record_does_not_count(file, whole, tmp_path, 
     (two / "run.json").write_text(json.dumps({**record, "id": "0" * 12}))
     (three / "run.json").write_text(json.dumps({**record, "failed": {"one: maps": "disk full"}}))
     next(four.glob("scores_*.csv")).unlink()
-    assert sweep.main(["tables", str(out)]) == 1
+    assert run(file, out, "--only_tables") == 1
     assert "0 of 4 jobs" in (out / "tables.md").read_text()
     assert run(file, out, "--quiet", *POOL) == 0 and results(out) == results(whole)
     assert sum(computed(tmp_path).values()) == 2 * JOBS
@@ -246,7 +239,7 @@ def test_threads_and_gpus_of_the_workers(resources, workers, devices, threads, s
 
 def test_the_workers_see_their_gpus_and_threads(file, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    file.write_text(TEXT.replace("  device: cpu\n", "") + "resources: {gpus: 0.5, cpus: 1}\n")
+    write_file(tmp_path, TEXT.replace("  device: cpu\n", "") + "resources: {gpus: 0.5, cpus: 1}\n")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert run(file, out, "--quiet", *POOL) == 0
     assert all("begun with 1 threads on 7" in path.read_text() for path in out.glob("jobs/*/log.txt"))

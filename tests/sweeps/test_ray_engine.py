@@ -7,7 +7,7 @@ import pytest
 
 from sweeps import ray_engine
 from sweeps.jobs import FAILED
-from tests.sweeps.test_engines import JOBS, TEXT, busy, computed, results, run, start, wait_for, whole  # noqa: F401
+from tests.sweeps.test_engines import JOBS, TEXT, busy, computed, results, run, start, wait_for, whole, write_file  # noqa: F401
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -27,9 +27,7 @@ class Two:
     def file(self, seconds=0.0):
         (self.folder / "parts" / "seconds").write_text(str(seconds))
         (self.folder / "computed").unlink(missing_ok=True)
-        path = self.folder / "sweep.yaml"
-        path.write_text(TEXT)
-        return path
+        return write_file(self.folder)
 
     def when_busy(self, action):
         """Call ``action(processes)`` once both nodes compute, beside what follows; returns its Future."""
@@ -46,7 +44,6 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ray")
     (folder / "parts").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_DATA", str(folder))
         patch.setenv("FAKE_LOG", str(folder / "computed"))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Two(folder)
@@ -70,21 +67,6 @@ def test_a_host_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_worker_is_repeated(two, whole, tmp_path):
-    def kill(processes):
-        worker = psutil.Process(processes[0]).parent()
-        assert "ray" in " ".join(worker.cmdline())
-        (two.folder / "parts" / "seconds").write_text("0")
-        worker.kill()
-
-    file = two.file(8)
-    done = two.when_busy(kill)
-    assert run(file, tmp_path / "out", *RAY) == 0
-    done.result(60)
-    assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
-    assert sum(computed(two.folder, "begin").values()) == JOBS + 1
-
-
 def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_path):
     out, file = tmp_path / "out", two.file(6)
     driver = start(file, out, tmp_path, *RAY)
@@ -102,19 +84,29 @@ def test_a_killed_driver_leaves_no_process_and_loses_nothing(two, whole, tmp_pat
 
 
 def test_what_no_node_has_is_refused(two, tmp_path, capsys):
-    file = two.file()
-    file.write_text(TEXT + "resources: {cpus: 64}\n")
+    file = write_file(two.folder, TEXT + "resources: {cpus: 64}\n")
     assert run(file, tmp_path / "out", *RAY) == 2
     assert "no node of the cluster has what a job takes (64 CPU)" in capsys.readouterr().err
 
 
-def test_a_lost_node_is_replaced_by_the_other(two, whole, tmp_path):
-    def lose(_):
-        two.cluster.remove_node(two.second, allow_graceful=False)
+def kill_worker(two, processes):
+    worker = psutil.Process(processes[0]).parent()
+    assert "ray" in " ".join(worker.cmdline())
+    worker.kill()
+
+
+def lose_node(two, _):
+    two.cluster.remove_node(two.second, allow_graceful=False)
+
+
+@pytest.mark.parametrize("lose", [kill_worker, lose_node])  # the node last: one is left then
+def test_what_is_lost_is_repeated(two, whole, tmp_path, lose):
+    def disturb(processes):
         (two.folder / "parts" / "seconds").write_text("0")
+        lose(two, processes)
 
     file = two.file(8)
-    done = two.when_busy(lose)
+    done = two.when_busy(disturb)
     assert run(file, tmp_path / "out", *RAY) == 0
     done.result(60)
     assert results(tmp_path / "out") == results(whole) and set(computed(two.folder).values()) == {1}
