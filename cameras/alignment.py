@@ -14,11 +14,7 @@ FITS, FOUND, GAIN = 0.75, 0.8, 0.15  # least overlap; least of a better place, a
 
 def misaligned(parts, metres):
     """[text], a warning if the pictures of ``parts`` (each a ``part_import.Read``) do not lie on their scans, or if
-    they have another size and nothing shows that they do.
-
-    Args:
-        metres: metres of one count of the scans.
-    """
+    they have another size and nothing shows that they do. ``metres``: of one count of the scans."""
     parts = [one for one in parts if one.picture is not None]
     known = [fit for one in parts if (fit := _fit(np.asarray(one.picture), one.points * metres))]
     off = [fit for fit in known if fit[0] < FITS and fit[1] > max(FOUND, fit[0] + GAIN)]
@@ -41,9 +37,8 @@ def misaligned(parts, metres):
 
 
 def _fit(picture, xyz):
-    """(overlap of the part's outlines in a picture [H, W, 3] uint8 and a scan [h, w, 3] in metres of the same view; the
-    largest overlap after a shift and a scale of the scan's; that scale); None where one of them shows no part that can
-    be told from its surroundings."""
+    """(overlap of the part's outlines in a picture [H, W, 3] and a scan [h, w, 3] of one view; the largest overlap
+    after a shift and a scale of the scan's; that scale); None where one of them shows no part."""
     scan = part_pixels(xyz)
     try:
         seen = find_part(picture, np.asarray(xyz) * MM, way=PICTURE).mask

@@ -1,7 +1,5 @@
-"""A contact sheet: each part's picture, its depth in colour, and the scan's outline drawn on the picture.
-
-It lets a person see whether picture and scan fit.
-"""
+"""A contact sheet, to see whether picture and scan fit: each part's picture, its depth, and its scan's outline on the
+picture."""
 
 import textwrap
 import warnings
@@ -30,16 +28,10 @@ KEY = "magenta: outline of the scan, it has to follow the part in the picture ·
 
 
 def write_contact_sheet(folder, names, title, labels):
-    """Write contact_sheet.png into ``folder``, or contact_sheet_1.png … for several pages; older pages are deleted.
+    """Write contact_sheet.png into ``folder``, or contact_sheet_1.png … for several pages; returns their paths.
 
-    Args:
-        folder: a defect folder of the layout, with rgb, xyz and perhaps gt.
-        names: file names of the parts, without suffix.
-        title: first line of each page.
-        labels: {name: text beside the name}.
-
-    Returns:
-        List of the pages' paths.
+    Older pages are deleted. ``folder``: a defect folder of the layout; ``names``: of the parts, without suffix;
+    ``title``: first line of each page; ``labels``: {name: text beside the name}.
     """
     folder, count = Path(folder), -(-len(names) // MOST)
     paths = [folder / f"contact_sheet{f'_{i}' * (count > 1)}.png" for i in range(1, count + 1)]
@@ -112,17 +104,14 @@ def draw_part(panels, folder, name):
 
 
 def _draw_outline(place, mask, colour):
-    """Draw the outline of ``mask`` [h, w], without its small holes, into axes with an image of its size."""
     solid = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
     if solid.min() != solid.max():
         place.contour(solid, [0.5], colors=colour, linewidths=1)
 
 
 def window(part):
-    """(left, top, share) of the image, each from 0 to 1: a square window around the pixels of the part [H, W].
-
-    If the window would cover more than three quarters of the image's side, it is the whole image.
-    """
+    """(left, top, share) of the image, each from 0 to 1: a square window around the pixels of the part [H, W], or the
+    whole image where it would cover more than three quarters of a side."""
     left, top, width, height = np.divide(cv2.boundingRect(part.astype(np.uint8)), part.shape[::-1] * 2)
     share = float(ROOM * max(width, height))
     if not 0 < share <= 0.75:
@@ -142,6 +131,5 @@ def facts(xyz, measured, part):
 
 
 def _wrapped(text, width, most=None):
-    """``text`` in lines that are at most ``width`` pixels wide, at most so many (None: all)."""
     text = text.encode("utf-8", "replace").decode()
     return "\n".join(textwrap.wrap(text, width // CHARACTER, max_lines=most, placeholder=" …"))

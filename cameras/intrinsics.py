@@ -1,8 +1,7 @@
 """The pinhole camera: intrinsics from the command line or a file, and points from depth.
 
-Pixel (u, v) is column u and row v, counted from 0; pixel centres are at whole numbers. With depth d it shows the point
-d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is measured
-along the optical axis, as depth cameras deliver it, not along the ray.
+Pixel (u, v) is column u and row v from 0, with centres at whole numbers. With depth d along the optical axis it shows
+the point d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6.
 """
 
 import json
@@ -46,15 +45,12 @@ def intrinsics_from(words):
 
 
 def read_intrinsics(path):
-    """Intrinsics from a JSON or YAML file.
-
-    These forms are read, at any depth of the file:
+    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there. Read are, at any depth of the
+    file:
 
     - fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), also in capital letters;
-    - ``intrinsic_matrix`` of nine numbers (Open3D and its Azure Kinect reader), column by column or row by row;
+    - ``intrinsic_matrix`` of nine numbers (Open3D), column by column or row by row;
     - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
-
-    Width, height and depth_scale are read as well if they are there.
 
     Raises:
         InputError: the file is unreadable, has no intrinsics, or has several that differ.
@@ -89,9 +85,7 @@ def read_intrinsics(path):
 
 
 def fit_to(camera, size, path):
-    """``camera`` for a depth image of ``size`` (height, width); it is scaled if it is for another size.
-
-    ``path`` names the image in messages.
+    """``camera`` for a depth image of ``size`` (height, width), scaled if it is for another; ``path``: the image's.
 
     Raises:
         InputError: the aspect ratios differ, or the principal point lies outside the image.
@@ -144,7 +138,6 @@ def _nodes(content):
 
 
 def _from_node(node):
-    """The Intrinsics in one dictionary; None if it has none."""
     low = {str(name).lower(): value for name, value in node.items()}
     size = _first(low, "height", "image_height"), _first(low, "width", "image_width")
     common = {"size": (int(size[0]), int(size[1])) if all(size) else None, "unit": _depth_unit(node)}
@@ -168,7 +161,6 @@ def _from_node(node):
 
 
 def _nine(value):
-    """Nine numbers of a 3×3 matrix, row by row; else None."""
     numbers = _numbers(value, 9)
     if numbers and numbers[2] == 0 and numbers[6] != 0:  # column by column, as Open3D writes it
         numbers = [numbers[3 * column + row] for row in range(3) for column in range(3)]

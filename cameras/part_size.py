@@ -9,8 +9,8 @@ MM = 1000.0  # a metre
 
 
 def part_pixels(xyz):
-    """[H, W] bool: the pixels of a scan [H, W, 3] in metres that show the part: what lies above its table, or all that
-    was measured where there is no table."""
+    """[H, W] bool: the pixels of a scan [H, W, 3] in metres above its table, or all that were measured where it has
+    none."""
     xyz = np.asarray(xyz)
     try:
         found = find_part(np.zeros((*xyz.shape[:2], 3), np.uint8), xyz * MM)

@@ -16,13 +16,8 @@ from data.pairing import natural
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy")
 UNREAD_SCANS = (".npz", ".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")
-# folders of what labelling tools export beside masks: pictures of classes and of objects in their own colours
-LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "overlays", "visualization"}
-CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
-LABEL_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
 NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
-PICTURE, CLOUD, MASK, LABEL, OTHER = range(5)
-SHOWN = 3
+PICTURE, CLOUD, MASK, OTHER = range(4)
 
 
 class Files(NamedTuple):
@@ -30,12 +25,12 @@ class Files(NamedTuple):
 
     picture: Path | None
     cloud: Path
-    masks: tuple = ()
+    mask: Path | None = None
 
     @property
     def paths(self) -> list:
         """All of the part's files."""
-        return [path for path in (self.picture, self.cloud, *self.masks) if path]
+        return [path for path in self if path]
 
 
 class Recording(NamedTuple):
@@ -49,12 +44,10 @@ class Recording(NamedTuple):
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """The Recording below the folder ``source``, its parts in natural order.
 
-    Without globs, the kind of a file follows from its type. PCD, PLY and .npy are clouds; grey PNG and tiff of
-    16 bits or more are depth; float tiffs are depth or points. Other images are masks if a word of their name or folder
-    says so, labels that are not read if their folder says so, else pictures.
-
-    Files belong together as ``data.matching`` finds it. With ``by_order`` they are paired by position. Masks are used
-    only if ``with_masks``; a part may have several, which are joined.
+    Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
+    depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
+    pictures. Files belong together as ``data.matching`` finds it, or, ``by_order``, by position. Masks count only
+    ``with_masks``.
 
     Raises:
         InputError: no files are found, a folder cannot be read, or no rule pairs the files.
@@ -65,22 +58,23 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     tree = walk(source)
     if tree.unreadable:
         raise InputError(tree.unreadable[0])
-    *kinds, others = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
-    pictures, clouds, masks, labels = kinds
+    pictures, clouds, masks, others = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
     masks = masks if with_masks else []
     if not clouds:
         read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY and .npy"
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
         there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
-    notes = _unread(source, others, labels if with_masks else [], with_masks and not masks)
+    notes, scans = [], [path for path in others if path.suffix.lower() in UNREAD_SCANS]
+    if scans:
+        notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
                 count = f"{len(clouds)} depth images or clouds, but {len(files)} {kind}"
                 raise InputError(f"{source}: {count}; --by_order needs as many")
-        joined = [(mask,) for mask in masks] or [()] * len(clouds)
-        return Recording(tuple(map(Files, pictures or [None] * len(clouds), clouds, joined)), {}, tuple(notes))
+        none = [None] * len(clouds)
+        return Recording(tuple(map(Files, pictures or none, clouds, masks or none)), {}, tuple(notes))
     anchors, what, lonely = pictures, "picture", {}
     if pictures:
         found = _match(source, pictures, clouds, "depth image or cloud")
@@ -90,9 +84,12 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
             notes.append(f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …")
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
-    mask_of, unmasked = _masks(source, anchors, masks, what) if masks else ({}, {})
+    mask_of, unmasked = {}, {}
+    if masks:
+        found = _match(source, anchors, masks, "mask")
+        mask_of, unmasked = found.partner, _lonely(source, found, what, "mask")
     parts = [
-        Files(a if pictures else None, cloud_of[a], mask_of.get(a, ()))
+        Files(a if pictures else None, cloud_of[a], mask_of.get(a))
         for a in anchors
         if a in cloud_of and (not masks or a in mask_of)
     ]
@@ -100,17 +97,14 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
 
 
 def sort_files(source, files, globs=(None, None, None)):
-    """(pictures, clouds, masks, labels, others) of the ``files`` below ``source``, each in natural order.
-
-    Args:
-        globs: for pictures, clouds and masks: a pattern that says which files are of the kind; None: their type says.
-    """
+    """(pictures, clouds, masks, others) of the ``files`` below ``source``, each in natural order. ``globs``: patterns
+    of pictures, clouds and masks; None: their type says."""
     given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
-    kinds = [[], [], [], [], []]
+    kinds = [[], [], [], []]
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
         asked = [kind for kind, wanted in enumerate(given) if wanted is not None and path in wanted]
         kind = asked[0] if asked else sniff(path, source)
-        if asked or kind in (LABEL, OTHER) or given[kind] is None:
+        if asked or kind == OTHER or given[kind] is None:
             kinds[kind].append(path)
     if given[PICTURE] is None and given[MASK] is None:
         scanned = [set(words(path.stem)) for path in kinds[CLOUD]]
@@ -123,7 +117,7 @@ def sort_files(source, files, globs=(None, None, None)):
 
 
 def sniff(path, source):
-    """Kind of a file: PICTURE, CLOUD, MASK, LABEL or OTHER."""
+    """Kind of a file: PICTURE, CLOUD, MASK or OTHER."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
         return CLOUD
@@ -142,10 +136,7 @@ def sniff(path, source):
     except Exception:  # damaged: reading it later will report that
         if suffix != ".png":
             return CLOUD
-    folders = _folder_words(path, source)
-    if folders & LABEL_WORDS:
-        return LABEL
-    return MASK if (folders | set(words(path.stem))) & MASK_WORDS else PICTURE
+    return MASK if (_folder_words(path, source) | set(words(path.stem))) & MASK_WORDS else PICTURE
 
 
 def _folder_words(path, source):
@@ -156,10 +147,8 @@ def part_names(source, parts, taken=()):
     """{name: Files}: each part is called by what its files share, without a word for the kind.
 
     "part_0007_color.png" with "part_0007_depth.png" is "part_0007"; "color/7.png" with "depth/0007.png" is "7". Where
-    parts would have one name, their folders' names come before it, and then a number after it.
-
-    Args:
-        taken: names of other parts.
+    parts would have one name, their folders' names come before it, and then a number after it. ``taken``: names of
+    others.
     """
     plain_names = [_shared_name(files) for files in parts]
     often = Counter(plain_names) + Counter(taken)
@@ -204,39 +193,3 @@ def _lonely(source, found, one, other):
     told = {p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in found.missing}
     told.update({p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in found.extra})
     return told
-
-
-def _masks(source, anchors, masks, what):
-    """({anchor: its masks}, {name: why a file has no partner})."""
-    found = match(anchors, masks, source)
-    if not found.complete:  # several masks of one part: their names begin as the part's does
-        named = {anchor: plain(anchor.stem) for anchor in anchors}
-        begun = {a: tuple(m for m in masks if own and plain(m.stem)[: len(own)] == own) for a, own in named.items()}
-        if sorted(m for several in begun.values() for m in several) == sorted(masks):
-            given = {anchor: several for anchor, several in begun.items() if several}
-            bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
-            return given, _lonely(source, bare, what, "mask")
-    found = _match(source, anchors, masks, "mask")
-    return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
-
-
-def _unread(source, others, labels, unmasked):
-    """Texts on files that are not read: label files, and scans of other kinds."""
-    notes = []
-    if labels:
-        folders = sorted({p.parent.relative_to(source).as_posix() for p in labels})
-        notes.append(
-            f"{source}: {len(labels)} pictures in {', '.join(folders)} look like exports of a labelling tool and are "
-            f"not read; to take a kind of them as masks: --mask_glob '{folders[0]}/*{labels[0].suffix}'"
-        )
-    told = [p for p in others if unmasked and p.suffix.lower() in LABEL_SUFFIXES and not CAMERA & set(words(p.stem))]
-    if told:
-        shown = ", ".join(p.relative_to(source).as_posix() for p in told[:SHOWN])
-        notes.append(
-            f"{source}: what may hold labels is not read ({by_suffix(told)}: {shown}); export masks as pictures, and "
-            "name them with --mask_glob 'PATTERN' where their names do not say it"
-        )
-    scans = [p for p in others if p.suffix.lower() in UNREAD_SCANS]
-    if scans:
-        notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
-    return notes

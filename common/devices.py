@@ -1,4 +1,4 @@
-"""The torch device that ``--device`` selects; all commands use this function."""
+"""The torch device that ``--device`` selects."""
 
 import torch
 

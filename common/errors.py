@@ -7,8 +7,7 @@ import sys
 class InputError(Exception):
     """Bad input: the message is one line that says which file, what is wrong and what to do.
 
-    A ``DataLoader`` worker passes its whole traceback as the message; only its last line, the original message, is
-    kept.
+    Of a traceback, which a ``DataLoader`` worker passes as the message, only the last line is kept.
     """
 
     def __init__(self, message: object) -> None:

@@ -46,10 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[str]:
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` in one step.
-
-    Newlines are kept as given; bytes that were read with surrogateescape are written unchanged.
-    """
+    """Write ``text`` as UTF-8 to ``path`` in one step, newlines and bytes of surrogateescape as given."""
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)

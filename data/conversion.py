@@ -1,9 +1,7 @@
-"""Shared by the preprocessing commands and the import: which samples there are, their conversion in one or more
-processes, and preprocessing.json.
+"""Shared by the preprocessing commands and the import: jobs, their conversion in processes, and preprocessing.json.
 
 A command lists its samples as jobs. A job is done if its mark exists, the file that it writes last. So a stopped run
-continues where it was, and a second run finds nothing to do. A sample that cannot be converted is recorded; the others
-are still converted.
+continues where it was. A sample that cannot be converted is recorded; the others are still converted.
 """
 
 import functools
@@ -79,13 +77,12 @@ def run(program, parser, argv, work):
     return run_command(program, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
 
 
-def find_categories(root, asked, dataset_type, target=None):
-    """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones that
-    exist in ``root``.
+def find_categories(root, asked, dataset_type, target):
+    """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones in
+    ``root``.
 
     Raises:
-        InputError: as ``data.names.find_categories``; ``root`` has no category; or writing to ``target`` could change
-            the download: it is the download itself or lies in one of its categories.
+        InputError: as ``data.names.find_categories``; ``root`` has no category; or ``target`` lies in the download.
     """
     official = {same_name(name): name for name in CATEGORIES[dataset_type]}
     asked = asked or [name for name in official.values() if find_folder(root, name)]  # refuses two of one name
@@ -95,7 +92,7 @@ def find_categories(root, asked, dataset_type, target=None):
         wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
         none = "none of the data set's categories is in it"
         raise InputError(f"{root}: {none}: {wanted}, or name folders with --category")
-    for name, folder in found.items() if target else ():
+    for name, folder in found.items():
         place, own = target.resolve(), folder.resolve()
         if own in (place, *place.parents) or place == root.resolve() or (target / name).resolve() == own:
             raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
@@ -103,12 +100,8 @@ def find_categories(root, asked, dataset_type, target=None):
 
 
 def list_jobs(categories, of_category, looked_for):
-    """([Job], {sample: what it lacks}) of the categories {name: folder}.
-
-    Args:
-        of_category: function of a name and a folder that returns the same for one category.
-        looked_for: text on the files that are samples, for a category that has none.
-    """
+    """([Job], {sample: what it lacks}) of the categories {name: folder}. ``of_category`` returns the same for a name
+    and a folder; ``looked_for``: text on the files that are samples."""
     jobs, unpaired = [], {}
     for category, folder in categories.items():
         own, lacking = of_category(category, folder)
@@ -137,13 +130,8 @@ def check_sizes(path, rgb, *others):
 
 
 def save_sample(folder, name, rgb, xyz, gt=None):
-    """Write a sample's files under the defect folder ``folder``; the picture comes last and marks the sample as done.
-
-    Args:
-        rgb: [H, W, 3] uint8.
-        xyz: [H, W, 3] float32.
-        gt: [H, W] uint8; None for a sample without a mask.
-    """
+    """Write a sample's ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] and ``gt`` [H, W] uint8 or None under the defect
+    folder ``folder``; the picture comes last and marks the sample as done."""
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
     with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
@@ -153,7 +141,7 @@ def save_sample(folder, name, rgb, xyz, gt=None):
 
 
 def mark_of(folder, name, kind="rgb"):
-    """Path of a sample's picture, which marks the sample as done; with ``kind`` "gt" the path of its mask."""
+    """Path of a sample's picture, or with ``kind`` "gt" of its mask."""
     return Path(folder) / kind / f"{name}.png"
 
 
@@ -252,19 +240,13 @@ def read_record(folder):
 
 
 class Record:
-    """preprocessing.json of a folder: the command and its options, versions of packages, and the results.
+    """preprocessing.json of ``folder``: program, command and options, versions of packages, and the results.
 
-    Args:
-        folder: where the file lies.
-        program: the command's name.
-        command: its arguments.
-        options: the parsed options.
-        decisive: names of the options that change what is written.
-        coordinates: unit of the coordinates written: metres, millimetres or pixels. An examination relies on it.
+    ``decisive``: names of the options that change what is written; ``coordinates``: metres, millimetres or pixels, on
+    which an examination relies.
 
     Raises:
-        InputError: the folder was written by another command or with other decisive options, or its record cannot be
-            read.
+        InputError: another command, or other decisive options, wrote the folder, or its record cannot be read.
     """
 
     def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
@@ -293,9 +275,9 @@ class Record:
             self.earlier = {**self.earlier, **self.content, "state": "running"}
             self._write(self.earlier)
 
-    def finish(self, outcome, categories, extra):
-        """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
-        changed nothing. Failures and warnings of other categories are kept, and warnings of samples done before."""
+    def finish(self, outcome, categories):
+        """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing. Those
+        of other categories are kept, and warnings of samples done before."""
 
         def kept(key, skipped=()):
             earlier = self.earlier.get(key, {}).items()
@@ -308,24 +290,17 @@ class Record:
             "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
             "failures": {**kept("failures"), **outcome.failed},
             "warnings": {**kept("warnings", set(outcome.skipped)), **outcome.warnings},
-            **extra,
         }
-        compared = ("state", "failures", "warnings", *extra)
-        if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
+        if outcome.written or any(content[key] != self.earlier.get(key) for key in ("state", "failures", "warnings")):
             self._write(content)
 
     def _write(self, content):
         atomic_write_text(self.path, json.dumps(content, indent=2, default=str) + "\n")
 
 
-def convert(record, target, categories, jobs, unpaired, workers, publish=None):
-    """Do ``jobs``, write ``record`` and print the results; returns (exit code, Outcome).
-
-    Args:
-        target: folder that is written to.
-        categories: names of the categories of this run.
-        unpaired: {sample: reason} for samples that could not become a job.
-        publish: function of the Outcome that is called before the record is written; it returns more of its content.
+def convert(record, target, categories, jobs, unpaired, workers):
+    """Do ``jobs``, write to ``target``, keep the ``record`` and print the results; returns (exit code, Outcome).
+    ``unpaired``: {sample: reason} for samples that could not become a job.
 
     Raises:
         InputError: there is no sample, or ``target`` cannot be written to.
@@ -337,9 +312,8 @@ def convert(record, target, categories, jobs, unpaired, workers, publish=None):
         record.begin()
     outcome = run_jobs(jobs, workers)
     outcome.failed.update(unpaired)
-    more = publish(outcome) if publish else {}
     _print_results(record.content["program"], outcome, target)  # before the record, which a full disk may refuse
-    record.finish(outcome, categories, more)
+    record.finish(outcome, categories)
     return (FAILED if outcome.failed or outcome.stopped else FINE), outcome
 
 

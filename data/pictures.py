@@ -1,8 +1,4 @@
-"""Reading pictures and masks of all kinds that cameras and annotation tools write.
-
-Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
-takes seconds to import.
-"""
+"""Reading pictures and masks of all kinds that cameras and annotation tools write."""
 
 import warnings
 from pathlib import Path
@@ -111,8 +107,7 @@ def orientation(image):
 
 
 def to_8_bits(picture, mode, path, bits=16):
-    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"). Values of a deeper file are scaled: the largest
-    number of ``bits`` bits becomes 255.
+    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"); the largest number of ``bits`` bits becomes 255.
 
     Raises:
         InputError: the values are floating-point; the message names ``path``.
@@ -127,10 +122,8 @@ def to_8_bits(picture, mode, path, bits=16):
 
 
 def read_picture(path, mode, bits=16):
-    """A picture file of any kind as an 8-bit PIL picture of ``mode`` ("RGB" or "L").
-
-    Args:
-        bits: bits that the values of a 16-bit file use. With 12, pictures of a 12-bit camera do not become dark.
+    """A picture file of any kind as an 8-bit PIL picture of ``mode``. ``bits``: that the values of a 16-bit file use;
+    with 12, pictures of a 12-bit camera do not become dark.
 
     Raises:
         InputError: the file is unreadable or truncated, or its values are floating-point.
@@ -141,9 +134,9 @@ def read_picture(path, mode, bits=16):
 def load_mask(path):
     """The Mask in a file.
 
-    In a file with few different values, a palette, colours or transparency, everything but the background is defect.
-    The background is black or transparent; if a file has neither, it is the most frequent value. In a file with shades
-    of grey from 0 to 255, pixels above half are defect, as in the release.
+    In a file with few different values, a palette, colours or transparency, all but the background is defect: what is
+    black or transparent, else the most frequent value. In shades of grey from 0 to 255, pixels above half are defect,
+    as in the release.
 
     Raises:
         InputError: the file is unreadable or truncated.
@@ -202,9 +195,8 @@ def read_defect(path):
 
 
 def read_ignored(path):
-    """[H, W] bool: the white places of a picture that was painted for ``main.py --ignore``.
-
-    It is black elsewhere, or a copy of NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
+    """[H, W] bool: the white places of a picture painted for ``main.py --ignore``, black elsewhere or a copy of
+    NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
 
     Raises:
         InputError: the file is unreadable, or nothing in it is white.
@@ -216,7 +208,7 @@ def read_ignored(path):
 
 
 def resize_mask(defect, size):
-    """A mask [H, W] bool resized to [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
+    """A mask [H, W] bool as [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
     return np.asarray(Image.fromarray(defect.astype(np.uint8)).resize((size, size), Image.NEAREST))
 
 

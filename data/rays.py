@@ -1,7 +1,7 @@
 """The camera that an organised cloud was seen with: its rays tell the focal lengths, and the order of the pixels.
 
 In a pinhole camera's own frame x/z grows evenly with the column and y/z with the row (Hartley and Zisserman, Multiple
-View Geometry, chapter 6). Clouds in another frame (a robot's, a plane's) show no such rays.
+View Geometry, chapter 6); in another frame (a robot's, a plane's) it does not.
 """
 
 import numpy as np

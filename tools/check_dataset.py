@@ -101,7 +101,6 @@ def report(found):
 
 
 def _cells(row):
-    """The cells of a defect folder in the table."""
     cells = [row.split, row.defect, *(row.counts[kind] for kind in ("rgb", "xyz", "gt"))]
     if not row.used:
         return [*cells, "not read by a run"]

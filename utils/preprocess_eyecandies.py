@@ -77,7 +77,7 @@ def list_category(category, folder, target):
 
 def convert(files, folder, name):
     """Convert a sample's ``files`` (picture, depth, its range, pose and in the test split a mask) into
-    ``folder``/{good,bad}; returns [], since it has no warnings.
+    ``folder``/{good,bad}; returns [].
 
     Raises:
         InputError: a file cannot be used, or only background is left.
@@ -101,7 +101,7 @@ class NoGround(Exception):
 
 @contextmanager
 def reading(path, needs):
-    """Errors in the block become an InputError that says what the file ``needs``, for a file that is damaged."""
+    """Errors in the block become an InputError that says what the file ``needs``."""
     try:
         yield
     except Exception as error:  # the libraries raise many kinds
@@ -109,10 +109,8 @@ def reading(path, needs):
 
 
 def read_scene(depth, limits, pose):
-    """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's).
-
-    Args:
-        depth: *_depth.png, whose 16-bit values span what ``limits``, *_info_depth.yaml, names; pose: *_pose.txt.
+    """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's) of the files
+    *_depth.png, whose 16-bit values span what *_info_depth.yaml names, and *_pose.txt.
 
     Raises:
         InputError: a file is unreadable, or does not hold such values; the message names it.
@@ -134,11 +132,9 @@ def read_scene(depth, limits, pose):
 
 
 def to_points(depth, pose):
-    """Points [H, W, 3] of a depth image [H, W] in metres, in the world's frame of ``pose`` [4, 4].
-
-    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth. u is the column and v the
-    row, counted from 0; the principal point is (W/2, H/2).
-    """
+    """Points [H, W, 3] of a depth image [H, W] in metres, in the world's frame of ``pose`` [4, 4]: of the pixel at
+    column u and row v inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth. The principal point is
+    (W/2, H/2)."""
     height, width = depth.shape
     intrinsics = np.array([[FOCAL, 0, width / 2, 0], [0, FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     back = np.linalg.inv(intrinsics @ pose)[:3]
@@ -147,12 +143,10 @@ def to_points(depth, pose):
 
 
 def drop_background(points):
-    """The points [H, W, 3] as M3DM reads them, [H, W, 3] float32: background 0, axes (x, z, y) scaled by (0.1, -0.1,
-    0.1).
+    """The points [H, W, 3] as M3DM reads them, float32: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1).
 
-    The line from the middle point of the last row to that of the first row lies on the ground. The points are moved in
-    y and z so that the line's beginning is the origin, and turned about x so that the line points to +z. In this frame,
-    points with y > -0.02, z > 1.8 or |x| > 1 are background.
+    The line from the middle point of the last row to that of the first row lies on the ground. Moved in y and z to its
+    beginning, and turned about x until it points to +z, points with y > -0.02, z > 1.8 or |x| > 1 are background.
 
     Raises:
         NoGround: the two points agree in y and z, or no point is left.

@@ -148,36 +148,6 @@ def test_parts_keep_the_names_that_an_earlier_import_gave_them(tmp_path, bring):
     assert code == 0 and there == ["000"] and "0 samples written, 1 were there" in text
 
 
-# ---------------------------------------------------------------- masks and labels
-
-
-@pytest.mark.parametrize("kind", ["json", "classes", "regions"])
-def test_what_labelling_tools_export(tmp_path, bring, kind):
-    defects = record(tmp_path / "rec", ["007", "010", "013"], dented=True)
-    for name, defect in defects.items():
-        white = defect.astype(np.uint8) * 255
-        if kind == "json":
-            (tmp_path / "rec" / f"{name}_color.json").write_text("{}")
-        elif kind == "classes":
-            for folder in ("SegmentationClass", "SegmentationObject"):
-                save(tmp_path / "rec" / folder / f"{name}_color.png", defect[..., None] * np.uint8((250, 50, 83)))
-        else:
-            middle = int(np.nonzero(defect)[1].mean())
-            for half, keep in enumerate((np.s_[:, :middle], np.s_[:, middle:])):
-                mask = np.zeros_like(white)
-                mask[keep] = white[keep]
-                save(tmp_path / "rec/masks" / f"{name}_color-dent-{half}.png", mask)
-    code, text, there = bring("--unit", "mm")
-    assert code == 0 and there == ["007", "010", "013"], text
-    if kind != "regions":
-        assert "3 .json" in text or "6 pictures in SegmentationClass, SegmentationObject" in text, text
-        assert "not read" in text and "--mask_glob" in text
-    if kind == "classes":
-        assert bring("--unit", "mm", "--mask_glob", "SegmentationClass/*.png")[::2] == (0, there)
-    for name, defect in defects.items() if kind != "json" else ():
-        assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
-
-
 # ---------------------------------------------------------------- folders
 
 
