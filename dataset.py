@@ -111,8 +111,7 @@ class TrainDataset(_Split):
         seed: decides which parts are used, and which are held out.
         held_out_share: share of the parts that is held out for calibration, as ``held_out_files``; None: no part.
 
-    Raises:
-        InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
+    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
     """
 
     split = "train"
@@ -143,9 +142,7 @@ class TestDataset(_Split):
     """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], label 0 or 1, rgb path).
 
     A defective part without a mask file gets a mask of zeros.
-
-    Raises:
-        InputError: no ``test`` split, no files in it, or files that do not pair.
+    Raises InputError: no ``test`` split, no files in it, or files that do not pair.
     """
 
     split = "test"
@@ -199,10 +196,7 @@ def placed_sample(scan, appearance, size, rgb_size=RGB_SIZE):
 def held_out(count, share, seed, class_name):
     """Sorted positions of the training parts held out for calibration: a ``share`` of ``count``, at least one, drawn by
     the seed and the category's name alone.
-
-    Raises:
-        InputError: no training part would be left.
-    """
+    Raises InputError: no training part would be left."""
     out = max(1, round(share * count))
     if out >= count:
         raise InputError(
@@ -227,10 +221,7 @@ def _drawn(count, number, seed):
 
 def pair_files(folder, with_masks, with_clouds=True):
     """[(rgb, xyz or None, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
-
-    Raises:
-        InputError: no files, or files without a partner.
-    """
+    Raises InputError: no files, or files without a partner."""
     found = pair(folder, with_masks, with_clouds)
     if found.problems:
         more = f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else ""
@@ -279,9 +270,7 @@ def get_data_loader(split, class_name, img_size, args, placement=None, poses=Non
     it), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading}) and
     ``held_out`` (share held out for calibration). ``placement``: where parts lie, see ``part_frame``; ``poses``:
     {index: Pose} of files whose pose is known.
-
-    Raises:
-        InputError: see the data sets; while iterating: a file cannot be used.
+    Raises InputError: see the data sets; while iterating: a file cannot be used.
     """
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
     where = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0), reading

@@ -11,10 +11,7 @@ class PartsRecord(Record):
 
     def name_parts(self, source, parts):
         """{name: Files} of ``parts``. Parts of earlier runs, known by their cloud, keep their names.
-
-        Raises:
-            InputError: the split holds parts of another recording.
-        """
+        Raises InputError: the split holds parts of another recording."""
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
             raise InputError(

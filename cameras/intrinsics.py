@@ -32,10 +32,7 @@ class Intrinsics(NamedTuple):
 
 def intrinsics_from(words):
     """Intrinsics from the words of ``--intrinsics``: four numbers fx fy cx cy, or one file (see ``read_intrinsics``).
-
-    Raises:
-        InputError: the words are neither, or the numbers cannot be a camera's.
-    """
+    Raises InputError: the words are neither, or the numbers cannot be a camera's."""
     if len(words) == 1 and not _is_number(words[0]):
         return read_intrinsics(words[0])
     if len(words) != 4 or not all(_is_number(word) for word in words):
@@ -52,8 +49,7 @@ def read_intrinsics(path):
     - ``intrinsic_matrix`` of nine numbers (Open3D), column by column or row by row;
     - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
 
-    Raises:
-        InputError: the file is unreadable, has no intrinsics, or has several that differ.
+    Raises InputError: the file is unreadable, has no intrinsics, or has several that differ.
     """
     path = Path(path)
     try:
@@ -86,10 +82,7 @@ def read_intrinsics(path):
 
 def fit_to(camera, size, path):
     """``camera`` for a depth image of ``size`` (height, width), scaled if it is for another; ``path``: the image's.
-
-    Raises:
-        InputError: the aspect ratios differ, or the principal point lies outside the image.
-    """
+    Raises InputError: the aspect ratios differ, or the principal point lies outside the image."""
     height, width = size
     own = f"has {height}×{width} pixels"
     if camera.size and camera.size != size:

@@ -50,10 +50,7 @@ class Read(NamedTuple):
 
 def probe(parts, plan):
     """[Read] of those of ``parts`` (each a ``Files``) that can be read, thinned to PROBED_SIDE.
-
-    Raises:
-        InputError: none can.
-    """
+    Raises InputError: none can."""
     found, errors = [], []
     for files in parts:
         try:
@@ -71,10 +68,7 @@ def probe(parts, plan):
 def settle_unit(probes, plan):
     """(the Plan with the unit given or recognised, and the usual extent; [text], warnings: that unit makes the scans
     tiny or huge, or the pictures do not lie on the scans).
-
-    Raises:
-        InputError: no unit is given, and none is recognised.
-    """
+    Raises InputError: no unit is given, and none is recognised."""
     texts, path, seen = [], probes[0].path, None
     sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]
     extent, distance = (median(getattr(size, what) for size in sizes) for what in ("extent", "distance"))
@@ -95,11 +89,8 @@ def settle_unit(probes, plan):
 
 def read_files(files, plan) -> Read:
     """The Read of ``files`` (a ``Files``), with ``plan``'s camera.
-
-    Raises:
-        InputError: a file is unreadable, the cloud is unorganised, depth has no intrinsics, the scan is too small, or
-            no pixel was measured.
-    """
+    Raises InputError: a file is unreadable, the cloud is unorganised, depth has no intrinsics, the scan is too small,
+    or no pixel was measured."""
     path, notes = files.cloud, []
     picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
     scan = organise(path, read_scan(path), plan.size or (None if picture is None else picture.size[::-1]))
@@ -128,10 +119,7 @@ def read_files(files, plan) -> Read:
 
 def import_part(files, folder, name, plan):
     """Write the part of ``files`` as ``folder``/{rgb,xyz,gt}/``name``; returns [text], notes on what was assumed.
-
-    Raises:
-        InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
-    """
+    Raises InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed."""
     part = read_files(files, plan)
     notes, points, size = list(part.notes), part.points * plan.unit.metres, part.measured.shape
     extent = measure(points[part.measured]).extent
@@ -203,9 +191,7 @@ def _mask(files, size, notes):
 def read_shown(path, bits, notes):
     """The picture in a file as 8-bit RGB. One of more than 8 bits is scaled from ``bits`` bits; if it uses fewer, a
     text is added to ``notes``.
-
-    Raises:
-        InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
+    Raises InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
     """
     picture = load_picture(path)
     if not isinstance(picture.content, Image.Image):
@@ -233,10 +219,7 @@ def _turned(picture, size, path, notes):
 
 def fitted(picture, size, path, cloud, method=Image.LANCZOS):
     """The PIL image ``picture`` scaled to the scan's ``size`` (height, width).
-
-    Raises:
-        InputError: the aspect ratios differ by 2 % or more.
-    """
+    Raises InputError: the aspect ratios differ by 2 % or more."""
     own = picture.size[::-1]
     if own == size or same_aspect(own, size):
         return picture if own == size else picture.resize(size[::-1], method)

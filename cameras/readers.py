@@ -31,10 +31,7 @@ class Scan(NamedTuple):
 
 def read_scan(path):
     """The Scan in a depth image or a point cloud; the suffix decides the format.
-
-    Raises:
-        InputError: the file cannot be read, or it contains neither depth nor points.
-    """
+    Raises InputError: the file cannot be read, or it contains neither depth nor points."""
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -57,9 +54,7 @@ def organise(path, scan, size):
     where rows and columns are exchanged, they are put right.
 
     ``path``: for messages; ``size``: (height, width) of the sensor, or of the picture; None if not known.
-
-    Raises:
-        InputError: the cloud is unorganised.
+    Raises InputError: the cloud is unorganised.
     """
     if scan.values.ndim == 3:
         return _exchanged_back(scan, size)

@@ -48,9 +48,7 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
     pictures. Files belong together as ``data.matching`` finds it, or, ``by_order``, by position. Masks count only
     ``with_masks``.
-
-    Raises:
-        InputError: no files are found, a folder cannot be read, or no rule pairs the files.
+    Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
     if not source.is_dir():

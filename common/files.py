@@ -20,9 +20,7 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[str]:
     """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``.
-
-    Raises:
-        OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
+    Raises OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,10 +66,7 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
 
 def check_writable(folder: str | Path) -> None:
     """Create ``folder`` and write and remove a probe file in it.
-
-    Raises:
-        InputError: the folder cannot be made or written.
-    """
+    Raises InputError: the folder cannot be made or written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:

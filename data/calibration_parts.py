@@ -21,10 +21,7 @@ class CalibrationFiles(NamedTuple):
 
 def calibration_choice(text):
     """The value of --calibration: "validation", "none", or a share between 0 and 1.
-
-    Raises:
-        ValueError: the text is none of these.
-    """
+    Raises ValueError: the text is none of these."""
     if text in (VALIDATION, NONE):
         return text
     share = float(text)
@@ -39,9 +36,7 @@ def calibration_files(dataset_path, category, choice=None, folder=None, held_out
     ``choice``: of :func:`calibration_choice`; None: the validation split, if there is one. ``folder``:
     --calibration_dir, or its sub-folder of the category's name; None: not given. ``held_out``: [(rgb, xyz, gt)] of
     held-out training parts, if ``choice`` is a share. Without ``with_clouds``, clouds may be missing.
-
-    Raises:
-        InputError: the calibration parts are missing, or their files do not pair.
+    Raises InputError: the calibration parts are missing, or their files do not pair.
     """
     root = Path(dataset_path)
     if folder is not None:

@@ -80,9 +80,7 @@ def run(program, parser, argv, work):
 def find_categories(root, asked, dataset_type, target):
     """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones in
     ``root``.
-
-    Raises:
-        InputError: as ``data.names.find_categories``; ``root`` has no category; or ``target`` lies in the download.
+    Raises InputError: as ``data.names.find_categories``; ``root`` has no category; or ``target`` lies in the download.
     """
     official = {same_name(name): name for name in CATEGORIES[dataset_type]}
     asked = asked or [name for name in official.values() if find_folder(root, name)]  # refuses two of one name
@@ -119,10 +117,7 @@ def job_of(target, name, convert, files, *settings):
 
 def check_sizes(path, rgb, *others):
     """Make sure that the ``others``, each (path, array [H, W, ...] or None), have the size of ``rgb`` from ``path``.
-
-    Raises:
-        InputError: they have not.
-    """
+    Raises InputError: they have not."""
     for other, array in others:
         if array is not None and array.shape[:2] != rgb.shape[:2]:
             own, wanted = (f"{of.shape[0]}×{of.shape[1]}" for of in (array, rgb))
@@ -223,10 +218,7 @@ def _attempt(job):
 
 def read_record(folder):
     """Content of preprocessing.json in ``folder``; {} if there is none.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    Raises InputError: the file cannot be read."""
     path = Path(folder) / RECORD
     if not path.exists():
         return {}
@@ -244,9 +236,7 @@ class Record:
 
     ``decisive``: names of the options that change what is written; ``coordinates``: metres, millimetres or pixels, on
     which an examination relies.
-
-    Raises:
-        InputError: another command, or other decisive options, wrote the folder, or its record cannot be read.
+    Raises InputError: another command, or other decisive options, wrote the folder, or its record cannot be read.
     """
 
     def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
@@ -301,10 +291,7 @@ class Record:
 def convert(record, target, categories, jobs, unpaired, workers):
     """Do ``jobs``, write to ``target``, keep the ``record`` and print the results; returns (exit code, Outcome).
     ``unpaired``: {sample: reason} for samples that could not become a job.
-
-    Raises:
-        InputError: there is no sample, or ``target`` cannot be written to.
-    """
+    Raises InputError: there is no sample, or ``target`` cannot be written to."""
     if not jobs:
         raise InputError(next(iter(unpaired.values()), None) or "no sample found")
     if not all(job.mark.exists() for job in jobs):

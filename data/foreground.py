@@ -31,12 +31,9 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
     """The Isolated part: all other measured pixels become 0 in ``rgb`` [H, W, 3] uint8 and ``xyz`` [H, W, 3] float32
     (0: not measured); pixels without a point keep their rgb. ``seed``: of the search for the plane; ``keep_touching``:
     a part that touches the frame is no error.
-
-    Raises:
-        InputError: there is no plane (fewer than 50 of the frame's pixels are measured, or fewer than half of these lie
-            within 0.004 m of the best one); nothing is left (off it, no point has 30 points within 0.006 m); or the
-            part touches the frame of 10 pixels: it may be cut off, and the plane tilted towards it. The caller adds the
-            file's name.
+    Raises InputError: there is no plane (fewer than 50 of the frame's pixels are measured, or fewer than half of these
+    lie within 0.004 m of the best one); nothing is left (off it, no point has 30 points within 0.006 m); or the part
+    touches the frame of 10 pixels: it may be cut off, and the plane tilted towards it. The caller adds the file's name.
     """
     measured = xyz.any(axis=2)
     frame = np.ones(measured.shape, bool)
@@ -66,9 +63,7 @@ def find_plane(points, seed=0):
 
     Own code, the fastest: 0.1 s on the frame of 900×900 pixels, Open3D 0.20 0.6 s, RANSACRegressor of scikit-learn 1.9
     2.5 s.
-
-    Raises:
-        InputError: too few points, or too few of them on the plane.
+    Raises InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
         few = f"{len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed"

@@ -47,10 +47,8 @@ def read_tiff(path, integers=False):
     """(points [H, W, 3] of a tiff in its number type, NaN and inf included; texts on what was assumed). Planes (3, H,
     W) and three pages are read as x, y, z; a fourth channel is dropped. ``integers``: accept whole numbers, which are
     not in metres.
-
-    Raises:
-        InputError: the file is unreadable, holds no organised points (depth only, a list of points), or whole numbers.
-    """
+    Raises InputError: the file is unreadable, holds no organised points (depth only, a list of points), or whole
+    numbers."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
     notes = ()
     try:
@@ -126,10 +124,7 @@ def read_tiff_organized_pc(path, reading=Reading()):
 def read_unexamined(path, unit=None):
     """(points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings) of
     a file that no examination has read. ``unit``: None: metres, and refused where they do not look like it.
-
-    Raises:
-        InputError: as ``read_tiff``; WrongUnit where the coordinates cannot be in ``unit``.
-    """
+    Raises InputError: as ``read_tiff``; WrongUnit where the coordinates cannot be in ``unit``."""
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
     missing = is_missing(cloud.points, values)

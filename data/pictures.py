@@ -48,10 +48,7 @@ class Mask(NamedTuple):
 
 def load_picture(path):
     """The Picture in a file.
-
-    Raises:
-        InputError: the file is unreadable or truncated.
-    """
+    Raises InputError: the file is unreadable or truncated."""
     try:
         with open(path, "rb") as file:
             head = file.read(PNG_BIT_DEPTH + 1)
@@ -108,10 +105,7 @@ def orientation(image):
 
 def to_8_bits(picture, mode, path, bits=16):
     """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"); the largest number of ``bits`` bits becomes 255.
-
-    Raises:
-        InputError: the values are floating-point; the message names ``path``.
-    """
+    Raises InputError: the values are floating-point; the message names ``path``."""
     if isinstance(picture.content, Image.Image):
         return picture.content if picture.content.mode == mode else picture.content.convert(mode)
     if picture.content.dtype.kind == "f":
@@ -124,10 +118,7 @@ def to_8_bits(picture, mode, path, bits=16):
 def read_picture(path, mode, bits=16):
     """A picture file of any kind as an 8-bit PIL picture of ``mode``. ``bits``: that the values of a 16-bit file use;
     with 12, pictures of a 12-bit camera do not become dark.
-
-    Raises:
-        InputError: the file is unreadable or truncated, or its values are floating-point.
-    """
+    Raises InputError: the file is unreadable or truncated, or its values are floating-point."""
     return to_8_bits(load_picture(path), mode, path, bits)
 
 
@@ -137,9 +128,7 @@ def load_mask(path):
     In a file with few different values, a palette, colours or transparency, all but the background is defect: what is
     black or transparent, else the most frequent value. In shades of grey from 0 to 255, pixels above half are defect,
     as in the release.
-
-    Raises:
-        InputError: the file is unreadable or truncated.
+    Raises InputError: the file is unreadable or truncated.
     """
     picture = load_picture(path)
     image, lossy = picture.content, False
@@ -197,10 +186,7 @@ def read_defect(path):
 def read_ignored(path):
     """[H, W] bool: the white places of a picture painted for ``main.py --ignore``, black elsewhere or a copy of
     NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
-
-    Raises:
-        InputError: the file is unreadable, or nothing in it is white.
-    """
+    Raises InputError: the file is unreadable, or nothing in it is white."""
     white = (np.asarray(read_picture(path, "RGB")) > FRAME_WHITE).all(2)
     if not white.any():
         raise InputError(f"{path}: nothing in it is white: paint what is not to be judged white on NAME_frame.png")

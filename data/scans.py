@@ -49,10 +49,7 @@ class PartFiles(NamedTuple):
 
 def read_scan(rgb_path, xyz_path, reading=Reading()):
     """The Scan in two files, read as in a run; without ``xyz_path`` nothing is measured at any pixel.
-
-    Raises:
-        InputError: a file cannot be read; the message names it.
-    """
+    Raises InputError: a file cannot be read; the message names it."""
     return scan_in(read_contents(rgb_path, xyz_path, reading), rgb_path, reading)
 
 
@@ -64,20 +61,14 @@ def read_contents(rgb_path, xyz_path, reading=Reading()):
 
 def scan_in(contents, rgb_path, reading=Reading()):
     """The Scan in Contents, see :func:`read_scan`; ``rgb_path``: for the message.
-
-    Raises:
-        InputError: the picture holds floating-point values.
-    """
+    Raises InputError: the picture holds floating-point values."""
     rgb = np.asarray(to_8_bits(contents.picture, "RGB", rgb_path, reading.picture_bits))
     return Scan(rgb, np.zeros(rgb.shape, np.float32) if contents.cloud is None else to_metres(contents.cloud, reading))
 
 
 def checked_arrays(rgb, xyz):
     """Picture and cloud as numpy arrays, [H, W, 3] uint8 and [h, w, 3].
-
-    Raises:
-        InputError: an array has another shape, or the picture another type.
-    """
+    Raises InputError: an array has another shape, or the picture another type."""
     rgb, xyz = np.asarray(rgb), np.asarray(xyz)
     for array, name in ((rgb, "picture"), (xyz, "cloud")):
         if array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -89,10 +80,7 @@ def checked_arrays(rgb, xyz):
 
 def scan_of(rgb, xyz):
     """The Scan of ``rgb`` [H, W, 3] uint8 and ``xyz`` [h, w, 3] in metres, whose NaN and infinity become 0, background.
-
-    Raises:
-        InputError: an array has another shape or type.
-    """
+    Raises InputError: an array has another shape or type."""
     rgb, xyz = checked_arrays(rgb, xyz)
     if xyz.dtype.kind not in "fiu":
         raise InputError(f"the cloud holds {xyz.dtype}, expected numbers in metres")
@@ -112,10 +100,7 @@ def fingerprint(scan):
 def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
     """The Scans in folders ``rgb`` and ``xyz`` side by side, at any depth below ``folder``, links included.
     ``with_masks``: look for ``gt`` beside them; without ``with_clouds``, ``xyz`` may be missing.
-
-    Raises:
-        InputError: ``folder`` is no folder.
-    """
+    Raises InputError: ``folder`` is no folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
@@ -135,10 +120,7 @@ def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
 
 def find_parts(folder, with_masks=False, with_clouds=True):
     """[PartFiles] as :func:`find_scans` finds them.
-
-    Raises:
-        InputError: the folder is missing, cannot be read or holds no part, or a part lacks a file.
-    """
+    Raises InputError: the folder is missing, cannot be read or holds no part, or a part lacks a file."""
     found = find_scans(folder, with_masks, with_clouds)
     if found.unreadable:
         raise InputError(found.unreadable[0])

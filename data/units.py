@@ -120,9 +120,7 @@ def recognise_unit(extent, distance, whole_numbers):
 
     Since it is used and not only reported, it is stricter than ``guess_unit``: it refuses centimetres, an extent that
     fits several units, and so nearly all depth images of ``whole_numbers``, which may count 1, 0.25 or 0.1 mm.
-
-    Raises:
-        InputError: no unit, or several, fit; the caller adds the file's name.
+    Raises InputError: no unit, or several, fit; the caller adds the file's name.
     """
     tried = COUNTS if whole_numbers else ("m", "cm", "mm")
     fitting = [name for name in tried if VIEW[0] <= extent * metres_of(name) <= VIEW[1]]

@@ -143,10 +143,7 @@ def show(target, labels, title):
 
 def check_names(args):
     """Make sure that the result has a place.
-
-    Raises:
-        InputError: --split or --category is no valid name, or the output lies inside the recording.
-    """
+    Raises InputError: --split or --category is no valid name, or the output lies inside the recording."""
     if not re.fullmatch(r"(train|validation)/good|test/[^/\\.][^/\\]*", args.split):
         kinds = "train/good, validation/good, test/good, or test/ and the kind of defect"
         raise InputError(f"--split {args.split}: has to be {kinds}")
@@ -159,10 +156,7 @@ def check_names(args):
 
 def check_alike(args):
     """Make sure that all splits of the category are imported with the same options (ALIKE).
-
-    Raises:
-        InputError: another split was imported with other options.
-    """
+    Raises InputError: another split was imported with other options."""
     for path in sorted((args.output / args.category).glob(f"*/*/{conversion.RECORD}")):
         earlier = conversion.read_record(path.parent)
         for name in ALIKE if earlier.get("program") == PROGRAM else ():
@@ -174,10 +168,7 @@ def check_alike(args):
 
 def make_plan(args, parts):
     """The Plan of the import; its unit is the one given or recognised.
-
-    Raises:
-        InputError: intrinsics or unit cannot be used, or none of a few parts can be read.
-    """
+    Raises InputError: intrinsics or unit cannot be used, or none of a few parts can be read."""
     from cameras.intrinsics import intrinsics_from
     from cameras.part_import import Plan, probe, settle_unit
 

@@ -78,10 +78,7 @@ def list_category(category, folder, target):
 def convert(files, folder, name):
     """Convert a sample's ``files`` (picture, depth, its range, pose and in the test split a mask) into
     ``folder``/{good,bad}; returns [].
-
-    Raises:
-        InputError: a file cannot be used, or only background is left.
-    """
+    Raises InputError: a file cannot be used, or only background is left."""
     picture, depth, limits, pose, *mask = files
     rgb = np.asarray(read_picture(picture, "RGB"))
     try:
@@ -111,10 +108,7 @@ def reading(path, needs):
 def read_scene(depth, limits, pose):
     """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's) of the files
     *_depth.png, whose 16-bit values span what *_info_depth.yaml names, and *_pose.txt.
-
-    Raises:
-        InputError: a file is unreadable, or does not hold such values; the message names it.
-    """
+    Raises InputError: a file is unreadable, or does not hold such values; the message names it."""
     with reading(depth, "a grey picture with 16 bits"), Image.open(depth) as picture:
         counts = np.asarray(picture)
         if picture.mode[:1] != "I":
@@ -147,9 +141,7 @@ def drop_background(points):
 
     The line from the middle point of the last row to that of the first row lies on the ground. Moved in y and z to its
     beginning, and turned about x until it points to +z, points with y > -0.02, z > 1.8 or |x| > 1 are background.
-
-    Raises:
-        NoGround: the two points agree in y and z, or no point is left.
+    Raises NoGround: the two points agree in y and z, or no point is left.
     """
     height, width = points.shape[:2]
     flat = points.reshape(-1, 3)

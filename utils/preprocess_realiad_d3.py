@@ -101,10 +101,7 @@ def find_files(folder, patterns):
 
 def convert(files, folder, name, convention):
     """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings.
-
-    Raises:
-        InputError: a file cannot be used, or no pixel was measured.
-    """
+    Raises InputError: a file cannot be used, or no pixel was measured."""
     rgb, notes = np.asarray(read_picture(files[0], "RGB")), []
     if convention == "sensor":
         xyz, _, notes = read_unexamined(files[1], "m")
