@@ -58,11 +58,6 @@ def read_intrinsics(path):
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
         raise InputError(f"{path}: cannot be read as JSON or YAML with a camera's intrinsics ({reason})") from None
-    if any("CalibrationInformation" in node for node in _nodes(content)):
-        raise InputError(
-            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
-            "mode recorded with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
-        )
     found = {}
     for camera in filter(None, map(_from_node, _nodes(content))):
         found.setdefault(camera[:4], camera)

@@ -22,7 +22,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
+from common.commands import FAILED, FINE, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
@@ -68,7 +68,7 @@ def build_parser(prog, text, dataset_type):
 def command_parser(prog, text):
     """Parser of a command whose docstring is ``text``: its first line is the description, the rest the epilog."""
     description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
-    return Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
+    return Parser(prog=prog, description=description, epilog=epilog)
 
 
 def run(program, parser, argv, work):

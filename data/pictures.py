@@ -16,15 +16,6 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use in 16-bit files
 MOST_MARKS = 16  # a mask with at most so many different values holds marks, not shades of grey
 DARK = 128  # a mask whose values are all below this does not hold shades from 0 to 255
 ORIENTATION_TAG = 274  # of Exif; 1 is upright
-ORIENTATIONS = {
-    2: "mirrored left to right",
-    3: "turned by 180°",
-    4: "mirrored top to bottom",
-    5: "with rows and columns exchanged",
-    6: "turned by 90° to the right",
-    7: "with rows and columns exchanged and turned by 180°",
-    8: "turned by 90° to the left",
-}
 FRAME_WHITE = 250  # brightest value of NAME_frame.png, so that what is painted white on it can be told
 LOSSY = 32  # JPEG artefacts in the background are smaller than this
 
@@ -99,8 +90,9 @@ def _as_picture(array):
 
 
 def orientation(image):
-    """Text on how viewers turn a PIL picture before they show it, because a tag in it says so; "" if they do not."""
-    return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1), "")
+    """Text on the tag by which viewers turn or mirror a PIL picture before they show it; "" if there is none."""
+    tag = image.getexif().get(ORIENTATION_TAG, 1)
+    return f"turned or mirrored (Exif orientation {tag})" if tag in range(2, 9) else ""
 
 
 def to_8_bits(picture, mode, path, bits=16):

@@ -80,20 +80,16 @@ def convert(files, folder, name):
     ``folder``/{good,bad}; returns [].
     Raises InputError: a file cannot be used, or only background is left."""
     picture, depth, limits, pose, *mask = files
-    rgb = np.asarray(read_picture(picture, "RGB"))
+    rgb, points = np.asarray(read_picture(picture, "RGB")), to_points(*read_scene(depth, limits, pose))
     try:
-        xyz = drop_background(to_points(*read_scene(depth, limits, pose)))
-    except NoGround as error:
+        xyz = drop_background(points)
+    except InputError as error:
         raise InputError(f"{depth}: {error}; fetch it again") from None
     gt = np.asarray(read_picture(mask[0], "L")) > 0 if mask else np.zeros(rgb.shape[:2], bool)
     common.check_sizes(picture, rgb, (depth, xyz), (mask and mask[0], gt))
     bad = gt.any()
     common.save_sample(folder / ("bad" if bad else "good"), name, rgb, xyz, gt.astype(np.uint8) * 255 if bad else None)
     return []
-
-
-class NoGround(Exception):
-    """A scene without a ground, or with nothing above it."""
 
 
 @contextmanager
@@ -141,19 +137,19 @@ def drop_background(points):
 
     The line from the middle point of the last row to that of the first row lies on the ground. Moved in y and z to its
     beginning, and turned about x until it points to +z, points with y > -0.02, z > 1.8 or |x| > 1 are background.
-    Raises NoGround: the two points agree in y and z, or no point is left.
+    Raises InputError: the two points agree in y and z, or no point is left; the caller adds the file's name.
     """
     height, width = points.shape[:2]
     flat = points.reshape(-1, 3)
     far, near = flat[width // 2], flat[-(width // 2)]
     length = np.hypot(*(far - near)[1:])
     if not length:
-        raise NoGround("the first and the last row's middle points agree, so the ground cannot be found")
+        raise InputError("the first and the last row's middle points agree, so the ground cannot be found")
     sine, cosine = (far - near)[1:] / length
     y, z = flat[:, 1] - near[1], flat[:, 2] - near[2]
     kept = (cosine * y - sine * z <= LOWEST) & (sine * y + cosine * z <= FURTHEST) & (np.abs(flat[:, 0]) <= WIDEST)
     if not kept.any():
-        raise NoGround("nothing is left above the ground")
+        raise InputError("nothing is left above the ground")
     out = np.zeros((height * width, 3), np.float32)
     out[kept] = flat[kept][:, [0, 2, 1]] * (SCALE, -SCALE, SCALE)
     return out.reshape(height, width, 3)
