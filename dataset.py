@@ -52,12 +52,10 @@ def realiad_d3_classes():
 class _Split(Dataset):
     """What both splits share: ``files``, [(rgb, xyz, gt or None)], one entry per part, and how they are read.
 
-    Args:
-        class_name, dataset_path: category, and the folder of the categories.
-        img_size: side in pixels that point clouds are resized to (images: ``rgb_size``, an attribute).
-        min_points: 0 where the method uses no points: folders without ``xyz`` are then read too, as if nothing was
-            measured; else a part without any point is an error.
-        reading: how the files are read, as the examination found it.
+    ``img_size``: side in pixels that point clouds are resized to (images: the attribute ``rgb_size``);
+    ``dataset_path``: folder of the categories; ``min_points``: 0 where the method uses no points: folders without
+    ``xyz`` are then read too, as if nothing was measured, else a part without any point is an error; ``reading``: as
+    the examination found it.
     """
 
     split = None
@@ -105,13 +103,9 @@ class _Split(Dataset):
 class TrainDataset(_Split):
     """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
 
-    Args:
-        where, options: as of TestDataset.
-        shots: number of parts to use, see :func:`few_shots`; None: all.
-        seed: decides which parts are used, and which are held out.
-        held_out_share: share of the parts that is held out for calibration, as ``held_out_files``; None: no part.
-
-    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
+    ``shots``: number of parts to use, see :func:`few_shots`; ``held_out_share``: of the parts that are held out for
+    calibration, as ``held_out_files``; ``seed`` draws both. Raises InputError: no ``train/good``, no files in it, files
+    that do not pair, or fewer parts than ``shots``.
     """
 
     split = "train"

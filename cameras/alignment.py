@@ -1,15 +1,33 @@
-"""Whether a picture lies on its scan: the part's outline in the one is compared with that in the other."""
+"""Where the part is in a scan, how large it is there, and whether the picture lies on it."""
 
 import cv2
 import numpy as np
 
-from cameras.part_size import MM, part_pixels
 from data.outlines import best_shift, overlap
-from part_frame.finding import PICTURE, NotFound, find_part
+from part_frame.finding import PICTURE, TABLE, VALID, NotFound, find_part
 
+MM = 1000.0  # a metre
 GRID = 128  # side of the grid on which outlines are compared
 SCALES = np.geomspace(0.6, 1.7, 21)  # the picture may show so many times as much as the scan
 FITS, FOUND, GAIN = 0.75, 0.8, 0.15  # least overlap; least of a better place, and how much better that has to be
+
+
+def part_pixels(xyz):
+    """[H, W] bool: the pixels of a scan [H, W, 3] in metres above its table, or all that were measured where it has
+    none."""
+    xyz = np.asarray(xyz)
+    try:
+        found = find_part(np.zeros((*xyz.shape[:2], 3), np.uint8), xyz * MM)
+    except NotFound:
+        return xyz.any(axis=2)
+    return found.mask if found.way in (TABLE, VALID) else xyz.any(axis=2)
+
+
+def size_text(*parts):
+    """Text such as "fills 12% of the frame, 48 × 40 pixels", the medians of the pixels [H, W] of parts."""
+    sizes = [(part.mean(), *cv2.boundingRect(part.astype(np.uint8))[2:]) for part in parts]
+    share, width, height = np.median(sizes, axis=0)
+    return f"fills {share:.0%} of the frame, {int(width)} × {int(height)} pixels"
 
 
 def misaligned(parts, metres):

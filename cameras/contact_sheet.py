@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from cameras.part_size import part_pixels, size_text
+from cameras.alignment import part_pixels, size_text
 from common.files import atomic_path
 
 LINE, DEFECT, MISSING = "magenta", "gold", "dimgrey"  # colours: outline, mask, not measured
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
-FEW, MOST = 4, 24  # so many parts are shown large, one below the other; so many are on one page
-LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
+COLUMNS, MOST = 2, 24  # parts side by side, and on one page
+PANEL, GAP, TEXT, HEAD = 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
 DOTS, FONT, CHARACTER = 100, 8, 7  # pixels per inch; points; pixels that a character takes
 LEGEND = (
     "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
@@ -48,23 +48,22 @@ def write_contact_sheet(folder, names, title, labels):
 
 def draw_page(folder, names, title, labels):
     """Matplotlib's figure of a page with the parts ``names``."""
-    columns, panel = (1, LARGE) if len(names) <= FEW else (2, SMALL)
-    rows, across = -(-len(names) // columns), 3 * columns
+    rows, across = -(-len(names) // COLUMNS), 3 * COLUMNS
     with Image.open(folder / "rgb" / f"{names[0]}.png") as picture:
-        tall = panel * picture.height / picture.width
-    wide, high = across * (panel + GAP) + GAP, HEAD + rows * (TEXT + tall) + GAP
+        tall = PANEL * picture.height / picture.width
+    wide, high = across * (PANEL + GAP) + GAP, HEAD + rows * (TEXT + tall) + GAP
     figure = Figure((wide / DOTS, high / DOTS), DOTS)
     head = "\n".join(_wrapped(text, wide - 2 * GAP) for text in (title, LEGEND, KEY))
     figure.text(GAP / wide, 1 - GAP / high, head, va="top", fontsize=FONT, parse_math=False)
     inside = {"left": GAP / wide, "right": 1 - GAP / wide, "bottom": GAP / high, "top": 1 - (HEAD + TEXT) / high}
-    spaces = {"wspace": GAP / panel, "hspace": TEXT / tall}
+    spaces = {"wspace": GAP / PANEL, "hspace": TEXT / tall}
     places = figure.subplots(rows, across, squeeze=False, gridspec_kw={**inside, **spaces})
     for place in places.flat:
         place.axis("off")
     for name, panels in zip(names, places.reshape(-1, 3)):
         text = draw_part(panels, folder, name)
         told = f"{name}   {labels.get(name, '')}".rstrip()
-        lines = "\n".join(_wrapped(line, 3 * panel, most) for line, most in ((told, 3), (text, 2)))  # TEXT has room
+        lines = "\n".join(_wrapped(line, 3 * PANEL, most) for line, most in ((told, 3), (text, 2)))  # TEXT has room
         panels[0].set_title(lines, loc="left", fontsize=FONT, parse_math=False)
     return figure
 
@@ -78,7 +77,7 @@ def draw_part(panels, folder, name):
     left, top, share = window(part if part.any() else measured)
     near, far = np.percentile(xyz[measured, 2], [2, 98]) if measured.any() else (0, 1)
     # a page holds all its images at once: only the window, and no more pixels of it than a panel has
-    width, height = LARGE, round(LARGE * picture.height / picture.width)
+    width, height = PANEL, round(PANEL * picture.height / picture.width)
     rows = ((top + share * (np.arange(height) + 0.5) / height) * xyz.shape[0]).astype(int)
     columns = ((left + share * (np.arange(width) + 0.5) / width) * xyz.shape[1]).astype(int)
     box = [left * picture.width, top * picture.height, (left + share) * picture.width, (top + share) * picture.height]
@@ -98,7 +97,7 @@ def draw_part(panels, folder, name):
     if share == 1:
         return text
     corner = panels[0].inset_axes([0, 0.75, 0.25, 0.25], anchor="NW")
-    corner.imshow(part[:: max(1, len(part) // SMALL), :: max(1, len(part[0]) // SMALL)], cmap="gray")
+    corner.imshow(part[:: max(1, len(part) // PANEL), :: max(1, len(part[0]) // PANEL)], cmap="gray")
     corner.set(xticks=[], yticks=[])
     return f"{text} · enlarged {1 / share:.1f} times"
 

@@ -42,15 +42,10 @@ def intrinsics_from(words):
 
 
 def read_intrinsics(path):
-    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there. Read are, at any depth of the
-    file:
-
-    - fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), also in capital letters;
-    - ``intrinsic_matrix`` of nine numbers (Open3D), column by column or row by row;
-    - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
-
-    Raises InputError: the file is unreadable, has no intrinsics, or has several that differ.
-    """
+    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there: fx, fy and cx, cy or ppx, ppy
+    (RealSense, Zivid), ``intrinsic_matrix`` of nine numbers (Open3D), or ``K``, ``P`` and ``camera_matrix`` (ROS's
+    camera_info, OpenCV), at any depth and in any case. Raises InputError: the file is unreadable, has no intrinsics, or
+    has several that differ."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")

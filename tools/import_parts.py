@@ -6,9 +6,7 @@
         --intrinsics camera.json --unit mm
 
 It writes OUT/<category>/<split>/{rgb/NAME.png, xyz/NAME.tiff[, gt/NAME.png]}, a contact sheet to look at, and
-preprocessing.json, which records the files of each part. NAME is what a part's files share: part_0007 of
-part_0007_color.png and part_0007_depth.png. A stopped run continues where it was. What was added to the recording, or
-changed in it, is imported by the same command.
+preprocessing.json. What was added to the recording, or changed in it, is imported by the same command.
 """
 
 import re
@@ -121,7 +119,7 @@ def show(target, labels, title):
     of a part that is there: text beside it}."""
     import tifffile
 
-    from cameras.part_size import part_pixels, size_text
+    from cameras.alignment import part_pixels, size_text
 
     paths = [target / "xyz" / f"{name}.tiff" for name in _few(list(labels))]
     size = size_text(*(part_pixels(tifffile.imread(path)) for path in paths))

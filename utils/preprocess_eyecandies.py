@@ -3,9 +3,7 @@
     python utils/preprocess_eyecandies.py --dataset_path DOWNLOAD --target_dir datasets/eyecandies
 
 It reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and, in the test
-split, *_mask.png. It writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff}, and gt/NNN.png for bad
-parts (M3DM reads no masks of good ones). Points are float32, which M3DM computes with; the release wrote float64. A
-stopped run continues where it was; finished samples are left as they are.
+split, *_mask.png. Points are float32, which M3DM computes with; the release wrote float64.
 """
 
 from contextlib import contextmanager

@@ -2,17 +2,9 @@
 
     python utils/preprocess_realiad_d3.py DOWNLOAD -o datasets/realiad_d3
 
-It reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
-<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. The names of a sample's files agree up to the
-first "_".
-
---xyz decides what x, y and z are:
-  sensor  as measured. A pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background.
-  pixel   as in the data set's own M3DM fork: x is the pixel's row and y its column, from 0; a missing z becomes the
-          smallest z of the file. So only the pixels of row 0 and column 0 are background, which the fork loses too.
-Units and sizes are not changed, with one exception: if points or a mask have another aspect ratio than the picture,
-one side is enlarged (by nearest neighbour, as in loading), so that no measurement is lost. A stopped run continues
-where it was; finished samples are left as they are.
+It reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png}; the names of a
+sample's files agree up to the first "_". If points or a mask have another aspect ratio than the picture, one side is
+enlarged by nearest neighbour, as in loading, so that no measurement is lost.
 """
 
 import fnmatch
