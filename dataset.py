@@ -52,10 +52,9 @@ def realiad_d3_classes():
 class _Split(Dataset):
     """What both splits share: ``files``, [(rgb, xyz, gt or None)], one entry per part, and how they are read.
 
-    ``img_size``: side in pixels that point clouds are resized to (images: the attribute ``rgb_size``);
-    ``dataset_path``: folder of the categories; ``min_points``: 0 where the method uses no points: folders without
-    ``xyz`` are then read too, as if nothing was measured, else a part without any point is an error; ``reading``: as
-    the examination found it.
+    ``dataset_path``: folder of the categories; ``img_size``: side that point clouds are resized to (images: the
+    attribute ``rgb_size``). ``min_points`` 0: the method uses no points, and folders without ``xyz`` are read as if
+    nothing was measured; else a part without any point is an error.
     """
 
     split = None

@@ -42,13 +42,12 @@ class Recording(NamedTuple):
 
 
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, with_masks=True):
-    """The Recording below the folder ``source``, its parts in natural order.
+    """The Recording below the folder ``source``, its parts in natural order; masks count only ``with_masks``.
 
     Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
     depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
-    pictures. Files belong together as ``data.matching`` finds it. Masks count only
-    ``with_masks``.
-    Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
+    pictures. Files belong together as ``data.matching`` finds it. Raises InputError: no files are found, a folder
+    cannot be read, or no rule pairs the files.
     """
     source = Path(source)
     if not source.is_dir():

@@ -1,7 +1,7 @@
 """Examines a data set before a run: reads every file, and lists all that would stop the run or spoil its results.
 
-Commands and data sets use the same reading functions, and a run the ``Reading`` that was found. Nothing is refused
-here: the caller decides from the findings of the level "fault".
+It reads with the functions of a run, and a run reads as the ``Reading`` says that is found here. Nothing is refused:
+the caller decides from the findings of the level "fault".
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -95,11 +95,11 @@ def examine(dataset_path, categories, splits=SPLITS, options=Options(), workers=
 
 
 def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), contents=None):
-    """((level, kind, text), ...) on a scan (``data.scans.PartFiles``) that is to be judged, examined as training parts
-    are: "fault" if it cannot be read, has no point or is in another unit, "warning" if a verdict may be wrong.
+    """Examine a scan (``data.scans.PartFiles``) that is to be judged, as training parts are examined: ((level, kind,
+    text), ...), "fault" if it cannot be read, has no point or is in another unit, "warning" if a verdict may be wrong.
 
-    ``reading``, ``options`` (``min_points`` 0: no clouds) and ``usual`` (of ``data.splits.usual_of``): of the model's
-    training parts. ``contents``: ``data.scans.Contents``, if the files are read already.
+    ``reading``, ``options`` and ``usual`` (see ``data.splits.usual_of``) are those of the model's training parts;
+    ``contents``: ``data.scans.Contents``, if the files are read already.
     """
     options = options._replace(unit=reading.unit, zero_points=reading.zero_points)
     part = TestedPart("scan", GOOD, Part(files.rgb, files.xyz))

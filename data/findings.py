@@ -164,8 +164,7 @@ def _judge_mask(facts, options, defective):
             yield "mask of good", "mask of a good part is not empty; a run takes the part as good"
         return
     if not facts.mask_share:
-        text = f"mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; the largest value in "
-        yield "mask empty", f"{text}the file is {facts.mask_largest:g}"
+        yield "mask empty", f"mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it"
         return
     if facts.mask_background:
         text = f"nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken as "

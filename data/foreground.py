@@ -28,12 +28,14 @@ class Isolated(NamedTuple):
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
-    """The Isolated part: all other measured pixels become 0 in ``rgb`` [H, W, 3] uint8 and ``xyz`` [H, W, 3] float32
-    (0: not measured); pixels without a point keep their rgb. ``seed``: of the search for the plane; ``keep_touching``:
-    a part that touches the frame is no error.
-    Raises InputError: there is no plane (fewer than 50 of the frame's pixels are measured, or fewer than half of these
-    lie within 0.004 m of the best one); nothing is left (off it, no point has 30 points within 0.006 m); or the part
-    touches the frame of 10 pixels: it may be cut off, and the plane tilted towards it. The caller adds the file's name.
+    """The part alone: all other measured pixels become 0 in ``rgb`` [H, W, 3] uint8 and ``xyz`` [H, W, 3] float32.
+    Pixels without a point (0) keep their rgb. ``seed``: of the search for the plane; ``keep_touching``: a part that
+    touches the frame is no error.
+
+    Raises InputError, to which the caller adds the file's name: there is no plane (fewer than 50 of the frame's pixels
+    are measured, or fewer than half of these lie within 0.004 m of the best one); nothing is left (off the plane, no
+    point has 30 points within 0.006 m); or the part touches the frame of 10 pixels: it may be cut off, and the plane
+    tilted.
     """
     measured = xyz.any(axis=2)
     frame = np.ones(measured.shape, bool)
@@ -58,12 +60,12 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
 
 
 def find_plane(points, seed=0):
-    """(normal [3] of unit length, offset) with ``point @ normal == offset`` of the plane through most of the points [N,
-    3]: RANSAC, the draw with the most points within 0.004 m, refitted to these.
+    """(normal [3] of unit length, offset) of the plane through most of ``points`` [N, 3]; on it ``point @ normal ==
+    offset``.
 
-    Own code, the fastest: 0.1 s on the frame of 900×900 pixels, Open3D 0.20 0.6 s, RANSACRegressor of scikit-learn 1.9
-    2.5 s.
-    Raises InputError: too few points, or too few of them on the plane.
+    RANSAC: the draw with the most points within 0.004 m, refitted to these. Own code, the fastest: 0.1 s on the frame
+    of 900×900 pixels, Open3D 0.20 took 0.6 s, RANSACRegressor of scikit-learn 1.9 2.5 s. Raises InputError: too few
+    points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
         few = f"{len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed"

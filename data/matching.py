@@ -39,10 +39,10 @@ class Match(NamedTuple):
 
 
 def match(first, second, root: Optional[Path] = None) -> Match:
-    """The Match of two lists of paths: by the first rule that pairs all files, else by the one that pairs most; the
+    """The Match of two lists of paths. The first rule that pairs all files is used, else the one that pairs most. The
     numbers that differ only count if they pair all files of one kind.
 
-    Files below ``root`` belong together within the same folder (words for kinds aside), or across folders if their
+    ``root``: files below it belong together within the same folder (words for kinds aside), or across folders if their
     names tell them apart; None: folders are not looked at.
     """
     best, doubles = Match({}, "", tuple(first), tuple(second)), ()

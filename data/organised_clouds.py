@@ -44,11 +44,11 @@ class Cloud(NamedTuple):
 
 
 def read_tiff(path, integers=False):
-    """(points [H, W, 3] of a tiff in its number type, NaN and inf included; texts on what was assumed). Planes (3, H,
-    W) and three pages are read as x, y, z; a fourth channel is dropped. ``integers``: accept whole numbers, which are
-    not in metres.
-    Raises InputError: the file is unreadable, holds no organised points (depth only, a list of points), or whole
-    numbers."""
+    """(points [H, W, 3] of a tiff in its number type, NaN and inf included; texts on what was assumed).
+
+    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped. ``integers``: whole numbers can
+    be coordinates. Raises InputError: the file is unreadable, holds no organised points, or whole numbers.
+    """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
     notes = ()
     try:
@@ -159,13 +159,13 @@ def is_missing(points, values):
 
 
 def find_missing(points, pixels):
-    """Values that stand for "not measured" among ``points`` [N, 3] float32 (those that are not 0, 0, 0) of a cloud of
-    so many ``pixels``: a tuple of (x, y, z), with None for a coordinate that may be anything.
+    """Values that stand for "not measured": a tuple of (x, y, z), None for a coordinate that may be anything.
+    ``points`` [N, 3] float32: those that are not 0, 0, 0; ``pixels``: how many the cloud has.
 
     A whole point is such a value if it fills at least 1 % of the pixels and is 10 times as frequent as the median
-    point: no surface puts many pixels into one point. A single z is, if it fills at least 1 % and lies more than three
-    extents of the surface away from it. So is a usual mark (-1, -9999, 65.535 …) that lies outside the surface or is
-    far more frequent than any other z. Points of a coarse grid and a cloud of a single point are not.
+    point: no surface puts many pixels into one point. A single z is such a value if it fills at least 1 % and lies more
+    than three extents of the surface away from it. So is a usual mark (-1, -9999, 65.535 …) that lies outside the
+    surface or is far more frequent than any other z. Points of a coarse grid and a cloud of a single point are not.
     """
     least, found, rest = SHARE * pixels, [], points
     if len(points) < least:

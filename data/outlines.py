@@ -10,8 +10,8 @@ PART = (0.03, 0.9)  # share of the picture that a part may take; else its outlin
 
 
 def misfit(picture, valid):
-    """Text on how points misplaced on a picture [S, S, 3] lie; None if they fit, or if an outline cannot be seen.
-    ``valid`` [S, S] bool: where the cloud has points; both are stretched to S × S.
+    """Text on how the points are misplaced on a picture [S, S, 3]; None if they fit, or if no outline can be seen.
+    ``valid`` [S, S] bool: where the cloud has points. Both are stretched to S × S.
 
     The border has to be plain: without points, and of one colour that clearly differs from the foreground.
     """

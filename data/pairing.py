@@ -1,5 +1,4 @@
-"""Find the folders of a split that hold parts, and which files of ``rgb``, ``xyz`` and ``gt`` in one belong to one
-part."""
+"""Find the folders of a split that hold parts, and the files in ``rgb``, ``xyz`` and ``gt`` that belong to one part."""
 
 import re
 from pathlib import Path

@@ -69,7 +69,6 @@ class Facts(NamedTuple):
     misfit: Optional[str] = None  # see data.outlines.misfit
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
-    mask_largest: float = 0
     mask_background: Optional[str] = None
 
     @property
@@ -125,7 +124,6 @@ def _mask(job, contents, values, notes):
     values.update(
         mask_size=mask.defect.shape,
         mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
-        mask_largest=mask.largest,
         mask_background=mask.background,
     )
 

@@ -30,11 +30,10 @@ class Picture(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A defect mask and what was found in its file."""
+    """A defect mask and what was taken as its background."""
 
     defect: np.ndarray  # [H, W] bool
-    largest: int  # largest value in the file
-    background: Optional[str]  # the value taken as background; None: black or transparent
+    background: Optional[str] = None  # the value taken as background; None: black or transparent
 
 
 def load_picture(path):
@@ -135,26 +134,25 @@ def load_mask(path):
     if values.ndim == 3 and values.shape[2] in (2, 4):
         values, alpha = values[..., :-1], values[..., -1]
     full = {8: 255, 32: 1}.get(picture.bits, 2**picture.bits - 1)
-    largest = values.max().item()
     brightest = values if values.ndim == 2 else values.max(2)
     if alpha is not None and alpha.min() != alpha.max():
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
         inside = np.unique(brightest[shown])
         if 1 < len(inside) <= MOST_MARKS and inside[0] == 0:  # cut-out marks on black; more values mean a cut-out photo
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
-        return Mask(shown, int(alpha.max()), None)
+        return Mask(shown)
     if values.ndim == 2 or (values[..., :1] == values).all():
         shown, background = _marked(brightest, full, lossy)
-        return Mask(shown, largest, background)
+        return Mask(shown, background)
     if (brightest == 0).any() or lossy:
         marks = len(np.unique(brightest)) <= MOST_MARKS and not lossy
-        return Mask(brightest > (0 if marks else max(largest, LOSSY) / 2), largest, None)
+        return Mask(brightest > (0 if marks else max(brightest.max(), LOSSY) / 2))
     colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
     background = np.bincount(numbers.ravel()).argmax()
     if len(colours) == 1:
-        return Mask(brightest > full / 2, largest, None)
+        return Mask(brightest > full / 2)
     text = str(tuple(int(c) for c in colours[background]))
-    return Mask(numbers.reshape(brightest.shape) != background, largest, text)
+    return Mask(numbers.reshape(brightest.shape) != background, text)
 
 
 def _marked(values, full, lossy):

@@ -221,17 +221,14 @@ CASES = {
     "red, half transparent": same(masks(lambda m: np.dstack([m, m * 0, m * 0, m // 2]))),
     "grey and alpha": same(masks(lambda m: np.dstack([m * 0 + 255, m]))),
     "1 bit": same(masks(lambda m: Image.fromarray(m).convert("1"))),
-    "1 bit tiff": same(masks(lambda m: m > 0, ".tiff", photometric="minisblack")),
     "1 bit tiff, white is zero": same(masks(lambda m: m == 0, ".tiff", photometric="miniswhite")),
     "16 bits, white is zero": same(
         masks(lambda m: 65535 - m.astype(np.uint16) * 257, ".tiff", photometric="miniswhite")
     ),
     "16 bits": same(masks(lambda m: m.astype(np.uint16) * 257)),
-    "16 bits, class one": same(masks(lambda m: (m // 255).astype(np.uint16))),
     "32-bit numbers": same(masks(lambda m: (m // 255).astype(np.int32), ".tif")),
     "floats 0 and 1": same(masks(lambda m: (m // 255).astype(np.float32), ".tif")),
     "compressed tiff": same(masks(lambda m: m, ".TIF", compression="lzw")),
-    "bmp": same(masks(lambda m: m, ".bmp")),
     "jpeg": same(masks(lambda m: m, ".jpg", quality=95), reads=ANYTHING),
     "a photo with the mask as alpha": same(
         masks(lambda m: np.dstack([np.random.default_rng(0).integers(1, 255, (64, 64, 3)), m]).astype(np.uint8))
@@ -246,10 +243,9 @@ CASES = {
     "mask with a word before": noted("paired by the number", renamed("GT_{n}{s}", ["gt"])),
     "inverted": warned("inverted", masks(lambda m: 255 - m)),
     "inverted palette": warned("inverted", masks(lambda m: palette((255, 255, 255), (0, 0, 0))(m))),
-    "inverted classes": warned("inverted", masks(lambda m: 1 - m // 255)),
     "inverted alpha": warned("inverted", masks(lambda m: np.dstack([m * 0] * 3 + [255 - m]))),
     "all white": warned("covers 100%", masks(lambda m: m * 0 + 255)),
-    "empty": warned("empty.*largest value in the file is 0", masks(lambda m: m * 0)),
+    "empty": warned("mask of a defective part is empty", masks(lambda m: m * 0)),
     "a dark ramp": same(masks(lambda m: (m // 255 * np.arange(1, 65)).astype(np.uint8))),
     "one mask missing": refused("006.png|007.png", removed("test/hole/gt/007.png")),
     "no mask": warned("pixel metrics are undefined", removed("test/hole/gt")),
@@ -341,7 +337,6 @@ CASES = {
     "tif": same(renamed("{n:03}.tif", ["xyz"])),
     "upper case": same(both(renamed("{n:03}.TIFF", ["xyz"]), renamed("{n:03}.PNG", ["rgb", "gt"]))),
     "JPEG": same(resaved(".JPEG")),
-    "bmp pictures": same(resaved(".bmp")),
     "tiff pictures": same(resaved(".tif", compression="tiff_lzw")),
     "webp": refused("no pictures.*webp", resaved(".webp")),
     "mixed suffixes": same(
@@ -357,11 +352,8 @@ CASES = {
         f"{name} tiff": same(clouds(lambda p: p, **options))
         for name, options in (
             ("lzw", {"compression": "lzw", "photometric": "rgb"}),
-            ("zstd", {"compression": "zstd", "photometric": "rgb"}),
             ("deflate with predictor", {"compression": "zlib", "predictor": 3, "photometric": "rgb"}),
-            ("tiled", {"tile": (16, 16), "photometric": "rgb"}),
             ("big-endian", {"byteorder": ">", "photometric": "rgb"}),
-            ("big", {"bigtiff": True, "photometric": "rgb"}),
         )
     },
     "double tiff": same(clouds(lambda p: p.astype(np.float64))),

@@ -1,7 +1,6 @@
 """The wheel: built from a clean clone, installed beside a program with names of its own, and used there."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -135,22 +134,3 @@ def test_a_sweep_on_the_process_pool(installed):
     (installed.program / "sweep.yaml").write_text(f"options:\n{options}{grid}")
     installed.run(installed.scripts / "m3dm-sweep", *"sweep.yaml -o swept --engine processes --workers 2".split())
     assert "FPFH" in (installed.program / "swept" / "tables.md").read_text()
-
-
-@pytest.mark.slow
-def test_parity_of_the_installed_code(installed):
-    """The parity tests of Point-BERT and of the coreset, as in the checkout but with the installed modules."""
-    folder = installed.program / "checks"
-    for pattern in ("lab/*.py", "tests/*.py", "tests/data/*.*z", "tests/feature_extractors/*.py"):
-        for path in ROOT.glob(pattern):
-            target = folder / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".py":
-                target.write_text(inside_package(path.read_text(encoding="utf-8"), path), encoding="utf-8")
-            else:
-                shutil.copyfile(path, target)
-    shutil.copyfile(ROOT / "pytest.ini", folder / "pytest.ini")
-    parity = "tests/feature_extractors/test_parity"
-    tests = (f"{parity}.py::test_point_bert", f"{parity}.py::test_coreset_picks")
-    done = run(installed.python, "-m", "pytest", "-m", "", *tests, folder=folder)
-    assert "2 passed" in done.stdout
