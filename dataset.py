@@ -174,8 +174,7 @@ def picture_tensor(picture, size=RGB_SIZE):
 
 
 def sample_of(scan, size, rgb_size=RGB_SIZE):
-    """The sample of a ``data.scans.Scan``, as a loader gives it: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size,
-    size], depth like xyz)."""
+    """The sample of a ``data.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz)."""
     xyz = resize_organized_pc(scan.xyz, size)
     return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
 
@@ -200,8 +199,8 @@ def held_out(count, share, seed, class_name):
 
 
 def few_shots(count, shots, seed, class_name):
-    """Sorted positions of ``shots`` out of ``count`` training parts, drawn by the seed and the category's name, in any
-    spelling, alone. More shots contain fewer."""
+    """Sorted positions of ``shots`` out of ``count`` training parts, drawn by the seed and the category's name alone;
+    more shots contain those of fewer."""
     return _drawn(count, shots, f"{seed} {same_name(class_name)}")
 
 

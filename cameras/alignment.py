@@ -13,8 +13,7 @@ FITS, FOUND, GAIN = 0.75, 0.8, 0.15  # least overlap; least of a better place, a
 
 
 def part_pixels(xyz):
-    """[H, W] bool: the pixels of a scan [H, W, 3] in metres above its table, or all that were measured where it has
-    none."""
+    """[H, W] bool: the pixels of a scan [H, W, 3] in metres above its table; without one all that were measured."""
     xyz = np.asarray(xyz)
     try:
         found = find_part(np.zeros((*xyz.shape[:2], 3), np.uint8), xyz * MM)

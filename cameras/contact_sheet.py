@@ -1,5 +1,4 @@
-"""A contact sheet, to see whether picture and scan fit: each part's picture, its depth, and its scan's outline on the
-picture."""
+"""A contact sheet: each part's picture, its depth, and its scan's outline on the picture, to see whether they fit."""
 
 import textwrap
 import warnings
@@ -21,9 +20,7 @@ ROOM = 1.6  # the shown window is this many times as large as the measured area,
 COLUMNS, MOST = 2, 24  # parts side by side, and on one page
 PANEL, GAP, TEXT, HEAD = 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
 DOTS, FONT, CHARACTER = 100, 8, 7  # pixels per inch; points; pixels that a character takes
-LEGEND = (
-    "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
-)
+LEGEND = "left: picture · middle: depth, red near, blue far, grey not measured · right: both"
 KEY = "magenta: outline of the scan, it has to follow the part in the picture · yellow: mask"
 
 
@@ -94,12 +91,7 @@ def draw_part(panels, folder, name):
             seen = file.convert("L").resize((width, height), Image.BOX, box=box)  # a person may have saved it in colour
         _draw_outline(panels[2], np.asarray(seen) > 0, DEFECT)
     text = facts(xyz, measured, part)
-    if share == 1:
-        return text
-    corner = panels[0].inset_axes([0, 0.75, 0.25, 0.25], anchor="NW")
-    corner.imshow(part[:: max(1, len(part) // PANEL), :: max(1, len(part[0]) // PANEL)], cmap="gray")
-    corner.set(xticks=[], yticks=[])
-    return f"{text} · enlarged {1 / share:.1f} times"
+    return text if share == 1 else f"{text} · enlarged {1 / share:.1f} times"
 
 
 def _draw_outline(place, mask, colour):

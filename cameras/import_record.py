@@ -26,8 +26,7 @@ class PartsRecord(Record):
         return {name_of.get(cloud) or names[files.cloud]: files for files, cloud in zip(parts, clouds)}
 
     def renew(self, folder, source, named):
-        """Have parts written anew whose files are not those of their import; returns texts on them, and on parts whose
-        files are no longer there."""
+        """Have parts written anew whose files have changed; returns texts on them and on parts whose files are gone."""
         known, told = self.content["parts"], []
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}

@@ -63,8 +63,8 @@ def probe(parts, plan):
 
 
 def settle_unit(probes, plan):
-    """(the Plan with the unit given or recognised, and the usual extent; [text], warnings: that unit makes the scans
-    tiny or huge, or the pictures do not lie on the scans).
+    """(the Plan with the unit given or recognised, and the usual extent; [text], warnings on that unit and on pictures
+    that do not lie on their scans).
     Raises InputError: no unit is given, and none is recognised."""
     texts, path, seen = [], probes[0].path, None
     sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]

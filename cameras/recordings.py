@@ -15,9 +15,8 @@ from data.pairing import natural
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy")
-UNREAD_SCANS = (".npz", ".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")
 NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
-PICTURE, CLOUD, MASK, OTHER = range(4)
+PICTURE, CLOUD, MASK = range(3)
 
 
 class Files(NamedTuple):
@@ -38,7 +37,7 @@ class Recording(NamedTuple):
 
     parts: tuple  # of Files
     lonely: dict  # {name of a file: why it belongs to no part}
-    notes: tuple  # texts: files that are not read, parts that are paired by time
+    notes: tuple  # texts: that parts are paired by time
 
 
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, with_masks=True):
@@ -55,23 +54,20 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, w
     tree = walk(source)
     if tree.unreadable:
         raise InputError(tree.unreadable[0])
-    pictures, clouds, masks, others = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
+    pictures, clouds, masks = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
     masks = masks if with_masks else []
     if not clouds:
         read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY and .npy"
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
         there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
-    notes, scans = [], [path for path in others if path.suffix.lower() in UNREAD_SCANS]
-    if scans:
-        notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
-    anchors, what, lonely = pictures, "picture", {}
+    notes, anchors, what, lonely = (), pictures, "picture", {}
     if pictures:
         found = _match(source, pictures, clouds, "depth image or cloud")
         cloud_of, lonely = found.partner, _lonely(source, found, what, "depth image or cloud")
         if found.how == "time":
             shown = " with ".join(path.name for path in next(iter(cloud_of.items())))
-            notes.append(f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …")
+            notes = (f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …",)
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
     mask_of, unmasked = {}, {}
@@ -83,18 +79,18 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, w
         for a in anchors
         if a in cloud_of and (not masks or a in mask_of)
     ]
-    return Recording(tuple(parts), {**unmasked, **lonely}, tuple(notes))
+    return Recording(tuple(parts), {**unmasked, **lonely}, notes)
 
 
 def sort_files(source, files, globs=(None, None, None)):
-    """(pictures, clouds, masks, others) of the ``files`` below ``source``, each in natural order. ``globs``: patterns
+    """(pictures, clouds, masks) of the ``files`` below ``source``, each in natural order. ``globs``: patterns
     of pictures, clouds and masks; None: their type says."""
     given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
-    kinds = [[], [], [], []]
+    kinds = [[], [], []]
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
         asked = [kind for kind, wanted in enumerate(given) if wanted is not None and path in wanted]
         kind = asked[0] if asked else sniff(path, source)
-        if asked or kind == OTHER or given[kind] is None:
+        if asked or (kind is not None and given[kind] is None):
             kinds[kind].append(path)
     if given[PICTURE] is None and given[MASK] is None:
         scanned = [set(words(path.stem)) for path in kinds[CLOUD]]
@@ -107,12 +103,12 @@ def sort_files(source, files, globs=(None, None, None)):
 
 
 def sniff(path, source):
-    """Kind of a file: PICTURE, CLOUD, MASK or OTHER."""
+    """Kind of a file: PICTURE, CLOUD, MASK or None."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
         return CLOUD
     if suffix not in PICTURES:
-        return OTHER
+        return None
     try:
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as file:

@@ -18,8 +18,7 @@ class InputError(Exception):
 
 
 def tell(program: str, text: object) -> None:
-    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix: print()
-    may write text and newline separately."""
+    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix."""
     sys.stderr.write(f"{program}: {text}\n")
     sys.stderr.flush()
 

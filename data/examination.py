@@ -43,8 +43,7 @@ class Category(NamedTuple):
     reading: Reading  # how a run has to read the category's files
 
     def texts(self, level, shown=None) -> list:
-        """The texts of a level of ``data.findings.LEVELS``: of each kind the first ``shown`` (None: all), and how many
-        more."""
+        """The texts of a level of LEVELS: of each kind the first ``shown`` (None: all), and how many more."""
         found: dict = {}
         for kind, text in self.findings:
             if LEVEL_OF[kind] == level:

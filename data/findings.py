@@ -207,14 +207,10 @@ def times_as_large(facts, extent, distance):
 
 
 def unusual_parts(parts, options=Options()):
-    """Yield texts that name TestedParts unlike the training parts:
-
-    - elsewhere: the centre is farther from theirs than 3 times their extent, and 10 times their usual spread;
-    - reaching too far: the outermost points, a few are enough, are over 10 times their extent apart;
-    - nearly empty: fewer than a twentieth of their points;
-    - a training or calibration part whose extent, distance, point spacing or brightness lies more than 10 usual spreads
-      from the middle, or that alone has no colour.
-    """
+    """Yield texts that name TestedParts unlike the training parts: far from their centre (3 times their extent, and 10
+    times their usual spread), reaching too far (the outermost points, a few are enough, 10 times their extent), nearly
+    empty (fewer than a twentieth of their points). Of training and calibration parts also those whose extent, distance,
+    point spacing or brightness lies more than 10 usual spreads from the middle, or that alone have no colour."""
     told: dict = {}
     for number, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
         told.setdefault(number, []).append(text)

@@ -32,8 +32,7 @@ def printable(path) -> str:
 
 
 def find_folder(root, name):
-    """The folder in ``root`` with this ``name``; else the one that differs only in case, "-", "_" and blanks; else
-    None.
+    """The folder in ``root`` with this ``name``; else one that differs in case, "-", "_" and blanks; else None.
     Raises InputError: several folders match that way, and none has exactly this name."""
     root = Path(root)
     folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []

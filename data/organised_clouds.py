@@ -149,8 +149,7 @@ def own_missing(points):
 
 
 def is_missing(points, values):
-    """[H, W] bool: the pixels of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None if
-    none do."""
+    """[H, W] bool: the pixels of ``points`` [H, W, 3] that hold one of ``values`` (see Reading); None if none do."""
     found = None
     for value in values:
         here = np.logical_and.reduce([points[..., i] == np.float32(v) for i, v in enumerate(value) if v is not None])
@@ -242,7 +241,7 @@ def organized_pc_to_depth_map(points):
 
 
 def valid_points(points, zero_points=False):
-    """[N] row-major positions of the pixels of ``points`` [3, S, S] that are not background: with x, y or z zero (the
-    release's rule), or, with ``zero_points``, all three."""
+    """[N] row-major positions of the pixels of ``points`` [3, S, S] that are not background. Background has x, y or z
+    zero (the release's rule); with ``zero_points`` all three."""
     there = points != 0
     return (there.any(0) if zero_points else there.all(0)).flatten().nonzero()[:, 0]

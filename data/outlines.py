@@ -37,8 +37,7 @@ def misfit(picture, valid):
 
 
 def foreground(picture):
-    """[S, S] bool: the pixels of a picture [S, S, 3] that clearly differ from its border; None if they cannot be told
-    apart."""
+    """[S, S] bool: the pixels of a picture [S, S, 3] that clearly differ from its border; None if that is unclear."""
     border = _border(picture)
     difference = np.abs(picture - np.median(border, axis=0)).max(axis=2)
     if (_border(difference) < CLEAR / 2).mean() < PLAIN:

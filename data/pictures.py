@@ -37,8 +37,7 @@ class Mask(NamedTuple):
 
 
 def load_picture(path):
-    """The Picture in a file.
-    Raises InputError: the file is unreadable or truncated."""
+    """The Picture in a file. Raises InputError: the file is unreadable or truncated."""
     try:
         with open(path, "rb") as file:
             head = file.read(PNG_BIT_DEPTH + 1)
@@ -58,8 +57,7 @@ def load_picture(path):
 
 
 def _read_deep(path, head):
-    """Array of a PNG or tiff with more than 8 bits per channel, whose lower bits PIL would drop silently; None for
-    other files."""
+    """Array of a PNG or tiff with more than 8 bits per channel, which PIL would cut silently; None for other files."""
     if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH:] == b"\x10":
         import imagecodecs
 

@@ -70,9 +70,8 @@ def guess_unit(extent, distance):
 
 
 def unit_fault(extent, distance, unit: Optional[str]):
-    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can.
-
-    ``unit``: None means metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
+    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can. ``unit``: None means
+    metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
     guess, meant = guess_unit(extent, distance), "or --unit m if metres are meant"
     if unit == "m":
         return None

@@ -115,8 +115,8 @@ def warn(texts):
 
 
 def show(target, labels, title):
-    """Print how large a part is in the frame, and write the contact sheet, unless ``title`` is None. ``labels``: {name
-    of a part that is there: text beside it}."""
+    """Print how large parts are, and write their contact sheet, unless ``title`` is None; ``labels``: {name: text
+    beside it}."""
     import tifffile
 
     from cameras.alignment import part_pixels, size_text
@@ -173,8 +173,7 @@ def make_plan(args, parts):
             f"{1000 * own.metres:g} mm (its depth scale); leave out --unit, or correct the file"
         )
     size = args.size and tuple(args.size[::-1])
-    chosen = {name: getattr(args, name) for name in ("crop", "picture_bits")}
-    plan = Plan(camera, given or own, size=size, **chosen)
+    plan = Plan(camera, given or own, size=size, crop=args.crop, picture_bits=args.picture_bits)
     probes = probe(_few(parts), plan)
     plan, warnings = settle_unit(probes, plan)
     warn(warnings)

@@ -74,8 +74,7 @@ def list_category(category, folder, target):
 
 
 def convert(files, folder, name):
-    """Convert a sample's ``files`` (picture, depth, its range, pose and in the test split a mask) into
-    ``folder``/{good,bad}; returns [].
+    """Convert a sample's ``files`` (picture, depth, its range, pose, and in the test split a mask) into a sub-folder.
     Raises InputError: a file cannot be used, or only background is left."""
     picture, depth, limits, pose, *mask = files
     rgb, points = np.asarray(read_picture(picture, "RGB")), to_points(*read_scene(depth, limits, pose))

@@ -82,8 +82,8 @@ def list_category(category, folder, target, convention):
 
 
 def find_files(folder, patterns):
-    """{sample id: [files]} of the files below ``folder`` whose lower-case name matches a pattern; the id ends at the
-    first "_"."""
+    """{sample id: [files]} of the files below ``folder`` whose lower-case name matches a pattern; ids end at the first
+    "_"."""
     found = {}
     for path in sorted(folder.rglob("[!.]*")):
         if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns):
@@ -112,8 +112,8 @@ def convert(files, folder, name, convention):
 
 
 def by_pixel(points):
-    """Points [H, W, 3] float32 in the fork's convention: (row, column, z), with the smallest z in place of missing
-    ones; all 0 if every z is missing."""
+    """Points [H, W, 3] float32: (row, column, z), with the smallest z in place of missing ones; all 0 if all are
+    missing."""
     height, width = points.shape[:2]
     z = points[..., 2].astype(np.float32)
     measured = np.isfinite(z)
@@ -124,8 +124,7 @@ def by_pixel(points):
 
 
 def aspect_size(shape, wanted):
-    """(height, width): ``shape`` with one side enlarged, if needed, to the aspect ratio of ``wanted``, to within a
-    pixel."""
+    """(height, width): ``shape`` with one side enlarged, if needed, to the aspect ratio of ``wanted``."""
     height, width = shape[:2]
     return max(height, round(width * wanted[0] / wanted[1])), max(width, round(height * wanted[1] / wanted[0]))
 
