@@ -11,9 +11,8 @@ import tifffile
 from PIL import Image
 
 from cameras.recordings import Files, part_names
-from data import folders
 from tests.camera_files import write_ply
-from tests.field.parts import part, points_of, record, save, save_camera, save_depth
+from tests.field.parts import lock, part, points_of, record, save, save_camera, save_depth
 from tools import import_parts
 
 OUT = "ds/knob/test/dent"
@@ -158,25 +157,9 @@ def test_links_are_followed_and_folders_that_cannot_be_read_are_named(tmp_path, 
     (tmp_path / "rec/line").symlink_to("../nas/line")
     (tmp_path / "nas/line/back").symlink_to("..")  # a link in a circle
     assert bring("--unit", "mm")[::2] == (0, ["5"])
-    scandir = os.scandir
-
-    def locked(path):
-        if str(path).endswith("line"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(folders.os, "scandir", locked)
+    lock(monkeypatch, "line")
     code, text, _ = bring("--unit", "mm", source="rec")
     assert code == 2 and "rec/line: this folder cannot be read (Permission denied)" in text
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".exr", ".zdf", ".xyz"])
-def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
-    (tmp_path / "rec").mkdir()
-    for n in range(3):
-        (tmp_path / "rec" / f"{n}{suffix}").write_bytes(b"x")
-    code, text, _ = bring(camera=False)
-    assert code == 2 and f"3 {suffix}" in text and "PLY" in text
 
 
 # ---------------------------------------------------------------- units
@@ -264,12 +247,6 @@ def test_pictures_of_another_size_are_named_where_they_do_not_fit(tmp_path, brin
     code, text, _ = bring("--unit", "mm")
     warning = {"wider depth": "with the scan's 1.3 times as large", "no outline": "no outline of a part"}
     assert code == 0 and warning.get(kind, "") in text and ("warning" in text) == (kind in warning), text
-
-
-def test_how_large_the_part_is(tmp_path, bring):
-    record(tmp_path / "rec", table=False)
-    seen = np.median([np.isfinite(part(seed, table=False)[1]).mean() for seed in range(3)])
-    assert f"fills {seen:.0%} of the frame, " in bring("--unit", "mm")[1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")

@@ -188,11 +188,6 @@ def test_official_names_in_other_spellings(data):
     assert str(root / "Confetto") in missing["Confetto"] and "--category" in missing["Confetto"]
 
 
-def test_an_official_name_with_two_folders_is_missing_with_the_reason(data):
-    names, missing = find_categories(data("Knob Cap", "knob_cap", "power-jack"), "realiad_d3")
-    assert names == ["power-jack"] and "Knob Cap, knob_cap all answer to" in missing["knob-cap"]
-
-
 def test_asked_for(data):
     root = data("bagel", "my part")
     for kind in ("folder", "mvtec3d"):

@@ -1,6 +1,5 @@
 """Data sets as users have them: what carries the promise is examined; what differs in more than defects is named."""
 
-import os
 import shutil
 
 import numpy as np
@@ -9,17 +8,15 @@ import tifffile
 from PIL import Image
 
 import main
-from data import folders
 from data.examination import examine, examine_scan
 from data.findings import Options
 from data.organised_clouds import Reading, find_missing
-from data.part_facts import Job, read_part
 from data.scans import find_parts
 from dataset import TestDataset, TrainDataset
 from runs.before_work import settle_readings
 from tests.command_lines import parse
-from tests.field.parts import add, add_split, save
-from tests.make_data import add_part, picture_of, scan
+from tests.field.parts import add, add_split, lock, save
+from tests.make_data import scan
 from tools import check_dataset
 
 
@@ -95,15 +92,6 @@ def test_surfaces_are_not_taken_for_missing():
     up = np.repeat(surface, 16, axis=0)
     for points in (surface, flat, np.round(surface, 2), up, np.full_like(surface, 0.3), surface - surface.mean(0)):
         assert find_missing(points, 40000) == ()
-
-
-def test_outlines_that_cannot_be_seen(tmp_path):
-    """A picture without a plain border, a cloud without one, and a picture that says nothing."""
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
-    hidden = [(noise, scan()[:, ::-1]), (picture_of(scan()), scan() + 0.01), (np.full((64, 64, 3), 77), scan())]
-    for rgb, xyz in hidden:
-        files = add_part(tmp_path, "train/good", "0", rgb.astype(np.uint8), np.ascontiguousarray(xyz))
-        assert read_part(Job(str(files[0]), str(files[1]), None, 224, None, False)).misfit is None
 
 
 # ---------------------------------------------------------------- validation/good, --calibration_dir, scans to judge
@@ -213,14 +201,7 @@ def test_links_and_locked_folders(knob, check, monkeypatch, tmp_path):
     shutil.move(knob / "test/good", tmp_path / "good")
     (knob / "test/good").symlink_to(tmp_path / "good")
     assert check(knob.parent) == (0, [], [])
-    scandir = os.scandir
-
-    def locked(path):
-        if str(path).endswith("test/dent"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(folders.os, "scandir", locked)
+    lock(monkeypatch, "test/dent")
     code, errors, _ = check(knob.parent)
     assert code == 1 and len(errors) == 1 and "test/dent: this folder cannot be read" in errors[0]
 
