@@ -103,8 +103,8 @@ class TrainDataset(_Split):
     """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
 
     ``shots``: number of parts to use, see :func:`few_shots`; ``held_out_share``: of the parts that are held out for
-    calibration, as ``held_out_files``; ``seed`` draws both. Raises InputError: no ``train/good``, no files in it, files
-    that do not pair, or fewer parts than ``shots``.
+    calibration, as ``held_out_files``; ``seed`` draws both.
+    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
     """
 
     split = "train"

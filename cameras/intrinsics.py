@@ -42,10 +42,10 @@ def intrinsics_from(words):
 
 
 def read_intrinsics(path):
-    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there: fx, fy and cx, cy or ppx, ppy
-    (RealSense, Zivid), ``intrinsic_matrix`` of nine numbers (Open3D), or ``K``, ``P`` and ``camera_matrix`` (ROS's
-    camera_info, OpenCV), at any depth and in any case. Raises InputError: the file is unreadable, has no intrinsics, or
-    has several that differ."""
+    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there. Read are, at any depth and in
+    any case, fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), ``intrinsic_matrix`` of nine numbers (Open3D), and
+    ``K``, ``P`` and ``camera_matrix`` (ROS's camera_info, OpenCV).
+    Raises InputError: the file is unreadable, has no intrinsics, or has several that differ."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")

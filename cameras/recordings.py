@@ -45,8 +45,8 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, w
 
     Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
     depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
-    pictures. Files belong together as ``data.matching`` finds it. Raises InputError: no files are found, a folder
-    cannot be read, or no rule pairs the files.
+    pictures. Files belong together as ``data.matching`` finds it.
+    Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
     if not source.is_dir():
@@ -83,8 +83,8 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, w
 
 
 def sort_files(source, files, globs=(None, None, None)):
-    """(pictures, clouds, masks) of the ``files`` below ``source``, each in natural order. ``globs``: patterns
-    of pictures, clouds and masks; None: their type says."""
+    """(pictures, clouds, masks) of the ``files`` below ``source``, each in natural order. ``globs``: a pattern for each
+    kind, or None: the files' type says."""
     given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
     kinds = [[], [], []]
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):

@@ -109,22 +109,19 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 
 def add_networks(parser: argparse._ActionsContainer) -> None:
     """Add to a parser where the networks' weights are, and --device."""
-    where = Path("checkpoints")
-    parser.add_argument("--checkpoint_dir", type=Path, default=where, metavar="DIR", help="folder of the checkpoints")
     text = "UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)"
-    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help=text)
+    add_values(
+        parser,
+        ("checkpoint_dir", Path, Path("checkpoints"), "DIR", "folder of the checkpoints"),
+        ("fusion_module_path", Path, None, "FILE", text),
+    )
     add_device(parser)
 
 
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add --workers to the parser of a command that reads many files."""
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1, MOST_PROCESSES),
-        default=available_cores(),
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    workers = number(int, 1, MOST_PROCESSES)
+    add_values(parser, ("workers", workers, available_cores(), "N", "processes (default: all cores)"))
 
 
 def available_cores() -> int:

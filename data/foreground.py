@@ -60,12 +60,12 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
 
 
 def find_plane(points, seed=0):
-    """(normal [3] of unit length, offset) of the plane through most of ``points`` [N, 3]; on it ``point @ normal ==
-    offset``.
+    """(normal [3] of unit length, offset) of the plane through most of ``points`` [N, 3], with ``point @ normal`` =
+    offset.
 
     RANSAC: the draw with the most points within 0.004 m, refitted to these. Own code, the fastest: 0.1 s on the frame
-    of 900×900 pixels, Open3D 0.20 took 0.6 s, RANSACRegressor of scikit-learn 1.9 2.5 s. Raises InputError: too few
-    points, or too few of them on the plane.
+    of 900×900 pixels; Open3D 0.20 took 0.6 s, RANSACRegressor of scikit-learn 1.9 2.5 s.
+    Raises InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
         few = f"{len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed"

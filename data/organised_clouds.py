@@ -46,8 +46,8 @@ class Cloud(NamedTuple):
 def read_tiff(path, integers=False):
     """(points [H, W, 3] of a tiff in its number type, NaN and inf included; texts on what was assumed).
 
-    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped. ``integers``: whole numbers can
-    be coordinates. Raises InputError: the file is unreadable, holds no organised points, or whole numbers.
+    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
+    Raises InputError: the file is unreadable, holds no organised points, or whole numbers without ``integers``.
     """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
     notes = ()
@@ -123,8 +123,8 @@ def read_tiff_organized_pc(path, reading=Reading()):
 
 def read_unexamined(path, unit=None):
     """(points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings) of
-    a file that no examination has read. ``unit``: None: metres, and refused where they do not look like it.
-    Raises InputError: as ``read_tiff``; the coordinates cannot be in ``unit``."""
+    a file that no examination has read. ``unit`` None: metres.
+    Raises InputError: as ``read_tiff``, or the coordinates cannot be in ``unit``."""
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
     missing = is_missing(cloud.points, values)
