@@ -61,10 +61,7 @@ def organise(path, scan, size):
     if scan.values.shape[1] != 3 or scan.values.dtype.kind != "f":
         return scan
     count = len(scan.values)
-    mend = (
-        "save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where "
-    )
-    mend += "nothing was measured), or save the depth image instead"
+    mend = f"{ALL_PIXELS}, as PCD with WIDTH and HEIGHT or .npy of height × width × 3, or save the depth image"
     if size is None or size[0] * size[1] != count:
         fits = "" if size is None else f", and {count} is not {size[0]}×{size[1]} pixels"
         mend += ", or say --size WIDTH HEIGHT" if size is None else ""
@@ -73,10 +70,7 @@ def organise(path, scan, size):
     ways = [(order, shape) for shape in dict.fromkeys((tuple(size), tuple(size[::-1]))) for order in words]
     seen = next((way for way in ways if _has_rays(way[0](scan.values, way[1]))), None)
     if seen is None:
-        raise InputError(
-            f"{path}: is unorganised: {count} points, as many as pixels, but not on a camera's rays in their order; "
-            f"{mend}"
-        )
+        raise InputError(f"{path}: is unorganised: {count} points, not on a camera's rays in their order; {mend}")
     order, shape = seen
     note = f"points without a size are taken {words[order]} as {shape[0]}×{shape[1]} pixels"
     colours = None if scan.colours is None else order(scan.colours, shape)
