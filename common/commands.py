@@ -103,7 +103,7 @@ def add_device(parser: argparse._ActionsContainer) -> None:
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
     """Add --threads to the parser of a command that computes; see ``common.threads.set_threads``."""
-    text = "threads that compute (default: OMP_NUM_THREADS, or as many as cores may be used)"
+    text = "threads that compute (default: OMP_NUM_THREADS, or as many as cores are free now)"
     parser.add_argument("--threads", type=number(int, 1, 1024), metavar="N", help=text)
 
 

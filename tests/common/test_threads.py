@@ -1,9 +1,11 @@
-"""Threads: what the machine and the cgroup allow."""
+"""Threads: what the machine, the cgroup and other programs leave."""
 
 import os
 import subprocess
 import sys
+import types
 
+import psutil
 import pytest
 import torch
 
@@ -25,16 +27,28 @@ def test_the_cgroups_limit(tmp_path, files, limit):
     assert threads.cgroup_limit(tmp_path) == limit
 
 
-@pytest.mark.parametrize("limit, cores", [(None, 4), (1.5, 2), (0.5, 1), (9, 4)])
-def test_cores_that_may_be_used(monkeypatch, limit, cores):
+@pytest.mark.parametrize(
+    "shares, limit, free",
+    [
+        ([0, 0, 0, 0], None, 4),
+        ([100, 3, 0, 0], None, 3),
+        ([100] * 4, None, 1),
+        ([30, 30, 0, 0], 1.5, 2),
+        ([0] * 4, 0.5, 1),
+    ],
+)
+def test_cores_that_others_keep_busy_are_not_taken(monkeypatch, shares, limit, free):
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(threads, "cgroup_limit", lambda: limit)
-    assert threads.allowed_cores() == cores
+    monkeypatch.setattr(psutil, "cpu_percent", lambda **_: shares)
+    monkeypatch.setattr(psutil, "Process", lambda: types.SimpleNamespace(cpu_times=psutil.cpu_times))
+    monkeypatch.setattr(psutil, "cpu_times", lambda: types.SimpleNamespace(user=1.0, system=0.0))
+    assert threads.free_cores() == free
 
 
-def test_the_number_asked_for_wins_then_the_environment_then_what_is_allowed(monkeypatch):
+def test_the_number_asked_for_wins_then_the_environment_then_what_is_free(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(threads, "allowed_cores", lambda: 7)
+    monkeypatch.setattr(threads, "free_cores", lambda: 7)
     try:
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
         assert threads.set_threads(3) == 3 == torch.get_num_threads()
