@@ -11,12 +11,13 @@ import main
 from data.examination import examine, examine_scan
 from data.findings import Options
 from data.organised_clouds import Reading, find_missing
+from data.part_facts import Job, read_part
 from data.scans import find_parts
 from dataset import TestDataset, TrainDataset
 from runs.before_work import settle_readings
 from tests.command_lines import parse
 from tests.field.parts import add, add_split, lock, save
-from tests.make_data import scan
+from tests.make_data import add_part, picture_of, scan
 from tools import check_dataset
 
 
@@ -92,6 +93,15 @@ def test_surfaces_are_not_taken_for_missing():
     up = np.repeat(surface, 16, axis=0)
     for points in (surface, flat, np.round(surface, 2), up, np.full_like(surface, 0.3), surface - surface.mean(0)):
         assert find_missing(points, 40000) == ()
+
+
+def test_outlines_that_cannot_be_seen(tmp_path):
+    """A picture without a plain border, a cloud without one, and a picture that says nothing."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    hidden = [(noise, scan()[:, ::-1]), (picture_of(scan()), scan() + 0.01), (np.full((64, 64, 3), 77), scan())]
+    for rgb, xyz in hidden:
+        files = add_part(tmp_path, "train/good", "0", rgb.astype(np.uint8), np.ascontiguousarray(xyz))
+        assert read_part(Job(str(files[0]), str(files[1]), None, 224, None, False)).misfit is None
 
 
 # ---------------------------------------------------------------- validation/good, --calibration_dir, scans to judge

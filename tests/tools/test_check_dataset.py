@@ -1,10 +1,19 @@
 """The check of a data set: it reports what a run refuses, for every file, and its exit code says which."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.make_data import add_part, make_category, picture, points, spot
 from tools import check_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -88,3 +97,24 @@ def test_a_category_without_training_parts_is_an_error(tmp_path, check):
     add_part(tmp_path, "test/good", category="second")
     code, out, _ = check(tmp_path)
     assert code == 1 and [str(tmp_path / "second/train/good") in line for line in found(out, "error")] == [True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_interrupted(tmp_path):
+    make_category(tmp_path, "a")
+    large = add_part(tmp_path, "train/good", "000", picture(1500, 1500), points(60, 60), category="b")
+    for i in range(1, 3000):  # many names of one part: far more to read than the test waits for
+        for path in large[:2]:
+            os.link(path, path.with_stem(f"{i:04d}"))
+    command, pipe = [sys.executable, "tools/check_dataset.py", str(tmp_path)], subprocess.PIPE
+    utf8 = {"encoding": "utf-8", "env": {**os.environ, "PYTHONIOENCODING": "utf-8"}}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, **utf8)
+    while "| test" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    start = time.time()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "## b" not in out
+    assert err.splitlines() == ["check_dataset.py: interrupted; categories not shown were not checked"]
+    assert time.time() - start < 20
