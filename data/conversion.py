@@ -42,6 +42,7 @@ class Job(NamedTuple):
     name: str  # "<category>/<split>/<defect>/<sample>" as written
     mark: Path  # the file that is written last
     work: Callable  # takes no arguments and can be pickled; returns a list of warnings; raises InputError or OSError
+    files: tuple = ()  # of the download
 
 
 class Outcome(NamedTuple):
@@ -111,7 +112,7 @@ def list_jobs(categories, of_category, looked_for):
 def job_of(target, name, convert, files, *settings):
     """The Job that calls ``convert(files, folder, name, *settings)`` for the sample ``name`` below ``target``."""
     folder, own = Path(target, name).parent, Path(name).name
-    return Job(name, mark_of(folder, own), functools.partial(convert, files, folder, own, *settings))
+    return Job(name, mark_of(folder, own), functools.partial(convert, files, folder, own, *settings), tuple(files))
 
 
 def check_sizes(path, rgb, *others):

@@ -12,7 +12,7 @@ import tifffile
 from common.errors import InputError
 from data.pairing import CONVERT
 from data.pictures import read_picture  # noqa: F401  can be imported from here too
-from data.units import measure, metres_of, unit_fault
+from data.units import WrongUnit, measure, metres_of, unit_fault
 
 SMALLEST_SIDE = 56  # pixels, the side of the patch grid that points are aligned to
 SHARE, REPEATED, MOST_VALUES = 0.01, 10, 3  # limits for values that stand for "not measured", see find_missing
@@ -75,7 +75,7 @@ def read_tiff(path, integers=False):
         raise InputError(f"{path}: {what}; {CONVERT}")
     if points.dtype.kind != "f" and not (integers and points.dtype.kind in "iu"):
         mend = "give --unit if these are millimetres or centimetres"
-        raise InputError(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
+        raise WrongUnit(f"{path}: holds {points.dtype}, expected float coordinates in metres; {mend}")
     return points, notes + more
 
 
@@ -124,7 +124,7 @@ def read_tiff_organized_pc(path, reading=Reading()):
 def read_unexamined(path, unit=None):
     """(points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings) of
     a file that no examination has read. ``unit`` None: metres.
-    Raises InputError: as ``read_tiff``, or the coordinates cannot be in ``unit``."""
+    Raises InputError: as ``read_tiff``, or WrongUnit: the coordinates cannot be in ``unit``."""
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
     missing = is_missing(cloud.points, values)
@@ -138,7 +138,7 @@ def read_unexamined(path, unit=None):
         size, factor = measure(surface), metres_of(unit or "m")
         fault = unit_fault(size.extent / factor, size.distance / factor, unit)
         if fault:
-            raise InputError(f"{path}: {fault}")
+            raise WrongUnit(f"{path}: {fault}")
     return points, cloud.broken, [f"{path}: {text}" for text in notes]
 
 

@@ -21,6 +21,10 @@ OFFSET = 1e4  # a part this many extents from the origin has coordinates of a ma
 SAMPLE = 12544  # points that are measured
 
 
+class WrongUnit(InputError):
+    """A file's coordinates are not in the unit that they should be in."""
+
+
 class Measures(NamedTuple):
     """Size and place of a cloud, in the unit of its coordinates."""
 

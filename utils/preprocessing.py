@@ -20,7 +20,7 @@ from data import conversion as common
 from data.organised_clouds import read_unexamined
 from data.pairing import GOOD, defect_folders, pair, part_files
 from data.pictures import read_defect, read_picture
-from data.units import unit
+from data.units import WrongUnit, unit
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
@@ -54,6 +54,7 @@ def preprocess(args, command):
     record = common.Record(args.output, PROGRAM, command, vars(args), ("seed", "unit"))
     settings = args.seed, args.keep_touching, args.unit
     jobs, unpaired = common.list_jobs(categories, lambda *of: list_category(*of, args.output, settings), LOOKED_FOR)
+    check_unit(jobs, args.unit)
     return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
 
 
@@ -115,6 +116,30 @@ def mask_values(path):
     values would lose what a palette, colours, class numbers or transparency mean."""
     defect, grey = read_defect(path), np.asarray(read_picture(path, "L"))
     return grey if np.array_equal(grey > 127, defect) else defect.astype(np.uint8) * 255
+
+
+def check_unit(jobs, unit):
+    """Refuse, before any work, a category whose coordinates are in another unit.
+    Raises WrongUnit: the category's first, middle and last sample all do not look like ``unit``."""
+    for category in dict.fromkeys(_category(job.name) for job in jobs):
+        own = [job for job in jobs if _category(job.name) == category]
+        refusals = [_refusal(own[at].files[1], unit) for at in {0, len(own) // 2, len(own) - 1}]
+        if all(refusals):
+            raise min(refusals, key=str)
+
+
+def _refusal(path, unit):
+    try:
+        read_unexamined(path, unit)
+    except WrongUnit as error:
+        return error
+    except InputError:  # the file's own job will tell
+        pass
+    return None
+
+
+def _category(name):
+    return name.split("/")[0]
 
 
 if __name__ == "__main__":

@@ -148,19 +148,18 @@ def scaled(folder, change):
         write_tiff(path, change(tifffile.imread(path)).astype(np.float32))
 
 
-def test_another_unit_is_refused(tmp_path, capsys):
+def test_another_unit_is_refused_before_any_work(tmp_path, capsys):
     for name in ("metres", "millimetres"):
         make_mvtec3d(tmp_path / name, "bagel")
     scaled(tmp_path / "millimetres", lambda points: points * 1000)
     command = [str(tmp_path / "millimetres"), "--workers", "1", "-o", str(tmp_path / "out")]
-    assert preprocessing.main(command) == 1
+    assert preprocessing.main(command) == 2
     error = capsys.readouterr().err
-    assert "--unit mm" in error and ".tiff" in error and not list((tmp_path / "out").rglob("*.tiff"))
-    command[-1] = str(tmp_path / "mended")
+    assert "--unit mm" in error and ".tiff" in error and not (tmp_path / "out" / "bagel").exists()
     assert preprocessing.main([*command, "--unit", "mm"]) == 0
     assert preprocessing.main([str(tmp_path / "metres"), "--workers", "1", "-o", str(tmp_path / "plain")]) == 0
     for path in (tmp_path / "plain").rglob("*.tiff"):
-        found = tifffile.imread(tmp_path / "mended" / path.relative_to(tmp_path / "plain"))
+        found = tifffile.imread(tmp_path / "out" / path.relative_to(tmp_path / "plain"))
         np.testing.assert_allclose(found, tifffile.imread(path), rtol=0, atol=2e-4)
 
 
