@@ -77,7 +77,7 @@ def run(program, parser, argv, work):
     return run_command(program, parser.parse_args(argv), functools.partial(work, command=command), GOES_ON)
 
 
-def find_categories(root, asked, dataset_type, target):
+def find_categories(root, asked, dataset_type, target=None):
     """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones in
     ``root``.
     Raises InputError: as ``data.names.find_categories``; ``root`` has no category; or ``target`` lies in the download.
@@ -90,7 +90,7 @@ def find_categories(root, asked, dataset_type, target):
         wanted = f"give the folder that holds {', '.join(CATEGORIES[dataset_type][:3])} …"
         none = "none of the data set's categories is in it"
         raise InputError(f"{root}: {none}: {wanted}, or name folders with --category")
-    for name, folder in found.items():
+    for name, folder in found.items() if target else ():
         place, own = target.resolve(), folder.resolve()
         if own in (place, *place.parents) or place == root.resolve() or (target / name).resolve() == own:
             raise InputError(f"{target}: would write into the download at {root}; give another folder for the result")
@@ -265,9 +265,9 @@ class Record:
             self.earlier = {**self.earlier, **self.content, "state": "running"}
             self._write(self.earlier)
 
-    def finish(self, outcome, categories):
-        """Write the counts, failures and warnings of a run over ``categories``, unless the run changed nothing. Those
-        of other categories are kept, and warnings of samples done before."""
+    def finish(self, outcome, categories, extra):
+        """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
+        changed nothing. Those of other categories are kept, and warnings of samples done before."""
 
         def kept(key, skipped=()):
             earlier = self.earlier.get(key, {}).items()
@@ -280,17 +280,20 @@ class Record:
             "counts": {"written": len(outcome.written), "skipped": len(outcome.skipped), "failed": len(outcome.failed)},
             "failures": {**kept("failures"), **outcome.failed},
             "warnings": {**kept("warnings", set(outcome.skipped)), **outcome.warnings},
+            **extra,
         }
-        if outcome.written or any(content[key] != self.earlier.get(key) for key in ("state", "failures", "warnings")):
+        compared = ("state", "failures", "warnings", *extra)
+        if outcome.written or any(content[key] != self.earlier.get(key) for key in compared):
             self._write(content)
 
     def _write(self, content):
         atomic_write_text(self.path, json.dumps(content, indent=2, default=str) + "\n")
 
 
-def convert(record, target, categories, jobs, unpaired, workers):
+def convert(record, target, categories, jobs, unpaired, workers, publish=None):
     """Do ``jobs``, write to ``target``, keep the ``record`` and print the results; returns (exit code, Outcome).
-    ``unpaired``: {sample: reason} for samples that could not become a job.
+    ``unpaired``: {sample: reason} for samples that could not become a job; ``publish``: function of the Outcome, called
+    before the record is written, that returns more of its content.
     Raises InputError: there is no sample, or ``target`` cannot be written to."""
     if not jobs:
         raise InputError(next(iter(unpaired.values()), None) or "no sample found")
@@ -299,8 +302,9 @@ def convert(record, target, categories, jobs, unpaired, workers):
         record.begin()
     outcome = run_jobs(jobs, workers)
     outcome.failed.update(unpaired)
+    more = publish(outcome) if publish else {}
     _print_results(record.content["program"], outcome, target)  # before the record, which a full disk may refuse
-    record.finish(outcome, categories)
+    record.finish(outcome, categories, more)
     return (FAILED if outcome.failed or outcome.stopped else FINE), outcome
 
 

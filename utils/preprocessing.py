@@ -1,10 +1,12 @@
 """Convert MVTec 3D-AD as downloaded into what M3DM reads: the part without plane and surroundings, padded to a square.
 
     python utils/preprocessing.py DOWNLOAD -o datasets/mvtec3d
+    python utils/preprocessing.py DOWNLOAD --in_place
 
 A stopped run continues where it was; finished samples are left as they are.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +28,8 @@ PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
 KEPT = 0.8  # share of the points off the plane that the part should hold
 LOOKED_FOR = "train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
+STAGE = ".preprocessing"  # folder in the download: holds results of --in_place until a category is complete
+COMPLETE = "complete"  # file in a category's stage: all results are there, and moving them has begun
 
 
 def main(argv=None):
@@ -37,8 +41,11 @@ def build_parser():
     """The argument parser."""
     parser = common.build_parser(PROGRAM, __doc__, "mvtec3d")
     parser.add_argument("source", type=Path, metavar="SRC", help="the download: folder of the categories")
+    where = parser.add_mutually_exclusive_group(required=True).add_argument
+    where("-o", "--output", type=Path, metavar="DST", help="folder for the result")
+    text = "replace the download's files, a category at a time and only when all of its samples could be done"
+    where("--in_place", action="store_true", help=text)
     add = parser.add_argument
-    add("-o", "--output", type=Path, required=True, metavar="DST", help="folder for the result")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, metavar="N", help="of the search for the plane")
     text = "of the download's coordinates: m, cm, mm, um, or the metres of one count; metres are written (default: "
     text += "metres, and refused if they do not look like it)"
@@ -49,13 +56,48 @@ def build_parser():
 
 
 def preprocess(args, command):
-    """Convert what the options ask for; returns the exit code."""
-    categories = common.find_categories(args.source, args.categories, "mvtec3d", args.output)
-    record = common.Record(args.output, PROGRAM, command, vars(args), ("seed", "unit"))
+    """Convert what the options ask for; returns the exit code.
+
+    In place, results first go to a hidden folder beside the categories. When all samples of a category are there, the
+    file COMPLETE is written and the results are moved. If this is interrupted, the next run moves the rest. So no file
+    is preprocessed twice.
+    """
+    source, stage = args.source, args.source / STAGE
+    categories = common.find_categories(source, args.categories, "mvtec3d", args.output)
+    record = common.Record(args.output or source, PROGRAM, command, vars(args), ("seed", "unit"))
+    finished = set(common.read_record(source).get("in_place", ()))
+    replaced = finished | {name for name in categories if (stage / name / COMPLETE).exists()}
+    if args.output and replaced & set(categories):
+        folder = next(folder for name, folder in categories.items() if name in replaced)
+        mend = "fetch it again, or leave it out with --categories"
+        raise InputError(f"{folder}: is preprocessed in place already, or was begun; {mend}")
     settings = args.seed, args.keep_touching, args.unit
-    jobs, unpaired = common.list_jobs(categories, lambda *of: list_category(*of, args.output, settings), LOOKED_FOR)
-    check_unit(jobs, args.unit)
-    return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
+    jobs, unpaired = common.list_jobs(
+        categories, lambda *of: list_category(*of, stage if args.in_place else args.output, settings), LOOKED_FOR
+    )
+    check_unit([job for job in jobs if _category(job.name) not in replaced], args.unit)
+    if not args.in_place:
+        return common.convert(record, args.output, categories, jobs, unpaired, args.workers)[0]
+    # of a replaced category nothing is converted, since this mark exists
+    jobs = [job._replace(mark=job.files[0]) if _category(job.name) in replaced else job for job in jobs]
+
+    def publish(outcome):
+        done, names = {*outcome.written, *outcome.skipped}, {job.name for job in jobs}
+        lacking = {_category(name) for name in {*outcome.failed, *names} - done}
+        for name in set(categories) - finished - lacking:
+            replace_files(stage, name, [job for job in jobs if _category(job.name) == name])
+            finished.add(name)
+            record.finish(outcome, categories, {"in_place": sorted(finished)})
+        for name in finished:
+            shutil.rmtree(stage / name, ignore_errors=True)
+        if stage.is_dir() and not any(stage.iterdir()):
+            stage.rmdir()
+        for name in sorted(lacking):
+            left = f"left as it was, since not all of its samples are done; the others wait in {stage}"
+            print(f"{categories[name]}: {left}", file=sys.stderr)
+        return {"in_place": sorted(finished)}
+
+    return common.convert(record, source, categories, jobs, unpaired, args.workers, publish)[0]
 
 
 def list_category(category, folder, target, settings):
@@ -136,6 +178,23 @@ def _refusal(path, unit):
     except InputError:  # the file's own job will tell
         pass
     return None
+
+
+def replace_files(stage, category, jobs):
+    """Move a category's staged files over those of the download. It can be repeated after an interruption."""
+    (stage / category).mkdir(parents=True, exist_ok=True)
+    (stage / category / COMPLETE).touch()
+    for job in jobs:
+        rgb, xyz, gt = job.files
+        for path, suffix in ((gt, ".png"), (xyz, ".tiff"), (rgb, ".png")):
+            if path is None:
+                continue
+            written = Path(job.name).name + suffix  # even if the download's suffix or name differs
+            staged = stage / Path(job.name).parent / path.parent.name / written
+            if staged.exists():  # else an interrupted run has moved it
+                staged.replace(path.with_name(written))
+            if path.name != written and path.with_name(written).exists():
+                path.unlink(missing_ok=True)
 
 
 def _category(name):

@@ -10,7 +10,7 @@ from PIL import Image
 from common.errors import InputError
 from data.foreground import EPS, FRAME, MIN_POINTS, PLANE_BAND, PLANE_THRESHOLD, isolate, pad_square
 from data.pictures import read_defect
-from tests.data.test_preprocess_common import snapshot
+from tests.data.test_preprocess_common import content, snapshot
 from tests.downloads import make_mvtec3d, scene
 from tests.make_data import write_png, write_tiff
 from tests.utils.checks import check_failures, check_written
@@ -117,6 +117,63 @@ def test_bad_samples_are_named_and_the_others_written(tmp_path, capsys):
     after = snapshot(tmp_path / "out")
     check_failures(*run)
     assert snapshot(tmp_path / "out") == after
+
+
+class Stop:
+    """Stands in for a function: raises KeyboardInterrupt at call number ``at``."""
+
+    def __init__(self, function, at):
+        self.function, self.left = function, at
+
+    def __call__(self, *args, **kwargs):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("place, at", [("save", 2), ("move", 5), ("finish", 1)])
+def test_in_place_survives_an_interruption(tmp_path, monkeypatch, place, at):
+    """Wherever it is stopped, the next run ends with what a run to another folder gives, and a third changes
+    nothing."""
+    source = tmp_path / "src"
+    for category in ("bagel", "Tire"):
+        make_mvtec3d(source, category)
+    command = [str(source), "--workers", "1"]
+    assert preprocessing.main([*command, "-o", str(tmp_path / "out")]) == 0
+    with monkeypatch.context() as patch:
+        if place == "save":
+            patch.setattr(preprocessing.common, "save_sample", Stop(preprocessing.common.save_sample, at))
+        elif place == "move":
+            replace, stop = preprocessing.Path.replace, Stop(lambda: None, at)
+            patch.setattr(preprocessing.Path, "replace", lambda path, target: (stop(), replace(path, target))[1])
+        else:
+            patch.setattr(preprocessing.common.Record, "finish", Stop(preprocessing.common.Record.finish, at))
+        assert preprocessing.main([*command, "--in_place"]) == 1
+    if place == "move":
+        assert preprocessing.main([*command, "-o", str(tmp_path / "other")]) == 2  # it would read a mixture
+    assert preprocessing.main([*command, "--in_place"]) == 0
+    wanted = {path.replace("tire/", "Tire/"): data for path, data in content(tmp_path / "out").items()}
+    assert content(source) == wanted and not (source / preprocessing.STAGE).exists()
+    assert (source / "bagel" / "calibration" / "camera_parameters.json").is_file()
+    after = snapshot(source)
+    assert preprocessing.main([*command, "--in_place"]) == 0
+    assert snapshot(source) == after
+    assert preprocessing.main([*command, "-o", str(tmp_path / "other")]) == 2
+
+
+def test_in_place_leaves_a_category_with_failures_as_it_is(tmp_path, capsys):
+    source = tmp_path / "src"
+    bagel, tire = make_mvtec3d(source, "bagel"), make_mvtec3d(source, "tire")
+    broken = bagel / "train" / "good" / "xyz" / "000.tiff"
+    raw = broken.read_bytes()
+    broken.write_bytes(b"no tiff")
+    before, untouched = content(bagel), content(tire)
+    assert preprocessing.main([str(source), "--in_place", "--workers", "1"]) == 1
+    assert content(bagel) == before and content(tire) != untouched and "left as it was" in capsys.readouterr().err
+    broken.write_bytes(raw)
+    assert preprocessing.main([str(source), "--in_place", "--workers", "1"]) == 0
+    assert content(bagel) != before and not (source / preprocessing.STAGE).exists()
 
 
 @pytest.mark.open3d
