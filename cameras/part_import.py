@@ -13,10 +13,12 @@ from cameras.missing import measured_pixels
 from cameras.readers import organise, read_scan
 from common.errors import InputError
 from data.conversion import mark_of, save_sample
+from data.foreground import isolate, pad_square
 from data.organised_clouds import SMALLEST_SIDE
 from data.pictures import load_picture, orientation, read_defect, to_8_bits
 from data.units import VIEW, Unit, measure, recognise_unit
 
+KEPT = 0.8  # share of the points off the plane that the part should hold
 MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
 PROBED_SIDE = 640  # pixels: larger scans are thinned for what is found out before the import
 NUDGE = np.float32(1e-7)  # metres; replaces a measured coordinate of 0, which would be read as background
@@ -30,6 +32,7 @@ class Plan(NamedTuple):
     extent: float | None = None  # usual extent of the scans in metres, to detect a scan in another unit
     size: tuple | None = None  # (height, width) of clouds whose files do not give it
     crop: list | None = None  # [left, top, width, height] in pixels of the scan
+    remove_plane: bool = False
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
 
 
@@ -116,7 +119,7 @@ def read_files(files, plan) -> Read:
 
 def import_part(files, folder, name, plan):
     """Write the part of ``files`` as ``folder``/{rgb,xyz,gt}/``name``; returns [text], notes on what was assumed.
-    Raises InputError: a file cannot be used, or sizes do not fit."""
+    Raises InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed."""
     part = read_files(files, plan)
     notes, points, size = list(part.notes), part.points * plan.unit.metres, part.measured.shape
     extent = measure(points[part.measured]).extent
@@ -134,6 +137,8 @@ def import_part(files, folder, name, plan):
     arrays = rgb, as_layout(points, part.measured), _mask(files, size, notes)
     if plan.crop:
         arrays = _cropped(arrays, plan.crop, files.cloud)
+    if plan.remove_plane:
+        arrays = _isolated(*arrays, files.cloud, notes)
     if arrays[2] is None:
         mark_of(folder, name, "gt").unlink(missing_ok=True)  # of an earlier import
     save_sample(folder, name, *arrays)
@@ -151,6 +156,22 @@ def _cropped(arrays, crop, path):
     if not arrays[1].any():
         raise InputError(f"{path}: no pixel inside {said} was measured; give another")
     return arrays
+
+
+def _isolated(rgb, xyz, gt, path, notes):
+    try:
+        part = isolate(rgb, xyz, keep_touching=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if part.touching:
+        touches = f"the part touches the frame: {part.touching} of its points lie at the picture's edge"
+        raise InputError(f"{path}: {touches}; take it out, or import without --remove_plane")
+    if part.share < KEPT:
+        notes.append(
+            f"the largest cluster holds {part.share:.0%} of the points off the plane, the others are taken away; if "
+            "they are the part's, record it closer or import without --remove_plane"
+        )
+    return pad_square(part.rgb), pad_square(part.xyz), None if gt is None else pad_square(gt)
 
 
 def _mask(files, size, notes):

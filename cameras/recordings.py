@@ -40,12 +40,12 @@ class Recording(NamedTuple):
     notes: tuple  # texts: that parts are paired by time
 
 
-def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, with_masks=True):
+def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """The Recording below the folder ``source``, its parts in natural order; masks count only ``with_masks``.
 
     Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
     depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
-    pictures. Files belong together as ``data.matching`` finds it.
+    pictures. Files belong together as ``data.matching`` finds it, or ``by_order`` by position.
     Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
@@ -61,6 +61,13 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, w
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
         there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
+    if by_order:
+        for kind, files in (("pictures", pictures), ("masks", masks)):
+            if files and len(files) != len(clouds):
+                count = f"{len(clouds)} depth images or clouds, but {len(files)} {kind}"
+                raise InputError(f"{source}: {count}; --by_order needs as many")
+        none = [None] * len(clouds)
+        return Recording(tuple(map(Files, pictures or none, clouds, masks or none)), {}, ())
     notes, anchors, what, lonely = (), pictures, "picture", {}
     if pictures:
         found = _match(source, pictures, clouds, "depth image or cloud")
@@ -170,8 +177,9 @@ def _match(source, first, second, other):
         mend = "say which files to take, --picture_glob, --cloud_glob or --mask_glob 'PATTERN'"
         other = found.doubles[1].relative_to(source)
         raise InputError(f"{found.doubles[0]}: and {other} both belong to one part; {mend}")
+    mend = "rename them, or pair them in natural order with --by_order"
     shown = f"{second[0].relative_to(source)} is the first"
-    raise InputError(f"{first[0]}: no {other} has the same name or number ({shown}); give both the same")
+    raise InputError(f"{first[0]}: no {other} has the same name or number ({shown}); {mend}")
 
 
 def _lonely(source, found, one, other):

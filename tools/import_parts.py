@@ -26,8 +26,8 @@ from data.conversion import mark_of
 from data.units import Unit, metres_of, unit
 
 PROGRAM = "import_parts.py"
-DECISIVE = ("intrinsics", "unit", "size", "crop", "picture_bits")
-ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes", "flip")  # the last three: options of version 0.9
+DECISIVE = ("intrinsics", "unit", "size", "crop", "remove_plane", "picture_bits")
+ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes", "flip")  # the last two: options of version 0.9
 PROBED = 5  # scans from which the unit is recognised
 
 
@@ -56,12 +56,17 @@ def build_parser():
     add("--size", nargs=2, type=number(int, 1), metavar=("WIDTH", "HEIGHT"), help=text)
     text = "that pictures of more than 8 bits use, 12 for many cameras; the same for all splits (default: 16)"
     add("--picture_bits", type=number(int, 8, 16), default=16, metavar="N", help=text)
+    add = parser.add_argument_group("the part").add_argument
     box = ("LEFT", "TOP", "WIDTH", "HEIGHT")
     add("--crop", nargs=4, type=number(int, 0), metavar=box, help="keep this rectangle, in pixels of the scan")
+    text = "take away the plane that the part lies on and all but the largest cluster, and pad to a square, as the "
+    text += "preprocessing of MVTec 3D-AD does"
+    add("--remove_plane", action="store_true", help=text)
     add = parser.add_argument_group("which files, where their kind and names do not tell").add_argument
     add("--picture_glob", metavar="PATTERN", help="such as 'color/*.png', relative to SOURCE")
     add("--cloud_glob", metavar="PATTERN", help="of depth images or clouds")
     add("--mask_glob", metavar="PATTERN", help="of masks of defects")
+    add("--by_order", action="store_true", help="pair files by their order; else by name, number or time in the name")
     parser.add_argument("--no_sheet", action="store_true", help="write no contact sheet")
     add_workers(parser)
     return parser
@@ -76,7 +81,7 @@ def import_parts(args, command):
     label, defective = f"{args.category}/{args.split}", args.split.startswith("test/") and args.split != "test/good"
     check_names(args)
     target, globs = args.output / label, (args.picture_glob, args.cloud_glob, args.mask_glob)
-    found = find_recording(args.source, *globs, defective)
+    found = find_recording(args.source, *globs, args.by_order, defective)
     parts = found.parts
     if not parts:
         raise InputError(next(iter(found.lonely.values())))
@@ -85,7 +90,7 @@ def import_parts(args, command):
     plan = make_plan(args, parts)
     if plan.camera is not None:  # a model keeps it, so that it can judge depth images as they come from the camera
         camera = {name: getattr(plan.camera, name) for name in ("fx", "fy", "cx", "cy", "size")}
-        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": bool(args.crop)}
+        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": bool(args.crop or args.remove_plane)}
     warn(found.notes)
     named = record.name_parts(args.source, parts)
     jobs = [
@@ -173,7 +178,8 @@ def make_plan(args, parts):
             f"{1000 * own.metres:g} mm (its depth scale); leave out --unit, or correct the file"
         )
     size = args.size and tuple(args.size[::-1])
-    plan = Plan(camera, given or own, size=size, crop=args.crop, picture_bits=args.picture_bits)
+    chosen = {name: getattr(args, name) for name in ("crop", "remove_plane", "picture_bits")}
+    plan = Plan(camera, given or own, size=size, **chosen)
     probes = probe(_few(parts), plan)
     plan, warnings = settle_unit(probes, plan)
     warn(warnings)

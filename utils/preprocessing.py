@@ -26,7 +26,6 @@ from data.units import WrongUnit, unit
 
 PROGRAM = "preprocessing.py"
 SPLITS = ("train", "validation", "test")
-KEPT = 0.8  # share of the points off the plane that the part should hold
 LOOKED_FOR = "train, validation and test, each with <defect>/rgb/*.png and <defect>/xyz/*.tiff"
 STAGE = ".preprocessing"  # folder in the download: holds results of --in_place until a category is complete
 COMPLETE = "complete"  # file in a category's stage: all results are there, and moving them has begun
@@ -144,10 +143,6 @@ def convert(files, folder, name, seed, keep_touching, unit=None):
     common.save_sample(folder, name, pad_square(part.rgb), pad_square(part.xyz), gt)
     if broken:
         notes.append(f"{files[1]}: {broken} pixels with NaN or inf are taken as background")
-    if part.share < KEPT:
-        notes.append(
-            f"{files[1]}: the largest cluster holds {part.share:.0%} of the points off the plane, the rest goes"
-        )
     if part.touching:
         notes.append(f"{files[1]}: the part touches the frame with {part.touching} points")
     return notes

@@ -60,13 +60,17 @@ def test_masks_and_what_lacks_one(tmp_path):
     assert paired(tmp_path, with_masks=False)[0] == unmasked
 
 
-def test_globs_and_what_fits_no_other(tmp_path):
-    fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t1.png", "depth/t2.png")
-    parts = [(f"color/a{n}.png", f"depth/t{n}.png", None) for n in "12"]
-    assert paired(tmp_path, picture_glob="color/*.png") == (parts, [])
+def test_globs_and_order(tmp_path):
+    fill(tmp_path, "color/a1.png", "color/a2.png", "ir/a1.png", "ir/a2.png", "depth/t105.png", "depth/t107.png")
+    with pytest.raises(InputError, match="no depth image or cloud has the same name or number"):
+        find_recording(tmp_path, picture_glob="color/*.png")
+    ordered = [("color/a1.png", "depth/t105.png", None), ("color/a2.png", "depth/t107.png", None)]
+    assert paired(tmp_path, picture_glob="color/*.png", by_order=True) == (ordered, [])
+    with pytest.raises(InputError, match="needs as many"):
+        find_recording(tmp_path, by_order=True)
     fill(tmp_path / "new", *(f"{n}_{kind}.png" for n in "12" for kind in ("color", "depth")))
     fill(tmp_path / "new", "masks/task-41.png", "masks/task-57.png")
-    with pytest.raises(InputError, match="no mask has the same name or number"):
+    with pytest.raises(InputError, match="no mask has the same name or number.*--by_order"):
         find_recording(tmp_path / "new")
 
 

@@ -15,7 +15,6 @@ from dataset import TestDataset
 from tests.camera_files import KINDS, make_recording, record
 from tests.field.parts import save_depth
 from tools import check_dataset, import_parts
-from utils import preprocessing
 
 SIZE = (96, 128)
 SPLITS = {"train_good": "train/good", "test_good": "test/good", "test_dent": "test/dent"}
@@ -98,10 +97,8 @@ def test_it_goes_on_where_it_was(tmp_path, recording, capsys):
 @pytest.mark.parametrize("pixels, told", [((240, 320), False), (SIZE, True)])  # of 0.8 and 1.9 mm
 def test_the_plane_goes_and_the_largest_cluster_stays(tmp_path, capsys, pixels, told):
     recording = make_recording(tmp_path / "recordings", "depth_png", 3, pixels)
-    assert bring(recording / "train_good", tmp_path / "whole") == 0
-    words = [str(tmp_path / "whole"), "-o", str(tmp_path / "data"), "--category", "knob", "--workers", "1"]
-    assert preprocessing.main(words) == 0
-    assert ("of the points off the plane, the rest goes" in capsys.readouterr().err) == told
+    assert bring(recording / "train_good", tmp_path / "data", "--remove_plane") == 0
+    assert ("of the points off the plane, the others are taken away" in capsys.readouterr().err) == told
     rgb, xyz, _ = read(tmp_path / "data/knob/train/good")
     part, left = record(0, pixels).part, xyz.any(2)
     assert rgb.shape[:2] == left.shape == (left.shape[0], left.shape[0])
@@ -119,14 +116,14 @@ def test_a_crop_is_that_of_the_whole_scan(tmp_path, recording):
         assert np.array_equal(one, other[10:80, 20:110])
 
 
-@pytest.mark.parametrize("flags", [CROP, ["--picture_bits", "12"]])
+@pytest.mark.parametrize("flags", [CROP, ["--remove_plane"], ["--picture_bits", "12"]])
 def test_splits_of_a_category_are_imported_alike(tmp_path, recording, capsys, flags):
     """The record says whether the scans are whole, which a model has to know to judge depth images."""
     for first, second in (([], flags), (flags, [])):
         assert bring(recording / "train_good", tmp_path / f"data{len(first)}", *first) == 0
         capsys.readouterr()
         content = json.loads((tmp_path / f"data{len(first)}/knob/train/good/preprocessing.json").read_text())
-        assert content["camera"]["cropped"] == (first == CROP)
+        assert content["camera"]["cropped"] == (first in (CROP, ["--remove_plane"]))
         assert bring(recording / "test_good", tmp_path / f"data{len(first)}", *second, split="test/good") == 2
         assert f"was imported with {flags[0]}" in capsys.readouterr().err
         assert bring(recording / "train_good", tmp_path / f"data{len(first)}", *second) == 2
