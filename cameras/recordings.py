@@ -15,8 +15,14 @@ from data.pairing import natural
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 CLOUDS_ONLY = (".pcd", ".ply", ".npy")
+UNREAD_SCANS = (".npz", ".exr", ".zdf", ".xyz", ".obj", ".stl", ".raw", ".bin", ".bag")
+# folders of what labelling tools export beside masks: pictures of classes and of objects in their own colours
+LABEL_WORDS = {"segmentation", "semantic", "instance", "instances", "overlay", "overlays", "visualization"}
+CAMERA = {"camera", "intrinsics", "calibration", "settings"}  # words of files that hold no labels
+LABEL_SUFFIXES = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
 NO_NAME = {"color", "colour", "rgb", "depth", "xyz", "cloud", "clouds", "pointcloud", "pcd", "ply", *MASK_WORDS}
-PICTURE, CLOUD, MASK = range(3)
+PICTURE, CLOUD, MASK, LABEL, OTHER = range(5)
+SHOWN = 3
 
 
 class Files(NamedTuple):
@@ -37,15 +43,16 @@ class Recording(NamedTuple):
 
     parts: tuple  # of Files
     lonely: dict  # {name of a file: why it belongs to no part}
-    notes: tuple  # texts: that parts are paired by time
+    notes: tuple  # texts: files that are not read, parts that are paired by time
 
 
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
     """The Recording below the folder ``source``, its parts in natural order; masks count only ``with_masks``.
 
     Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
-    depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, else
-    pictures. Files belong together as ``data.matching`` finds it, or ``by_order`` by position.
+    depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, labels
+    that are not read if their folder says so, else pictures. Files belong together as ``data.matching`` finds it, or
+    ``by_order`` by position.
     Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
@@ -54,27 +61,29 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
     tree = walk(source)
     if tree.unreadable:
         raise InputError(tree.unreadable[0])
-    pictures, clouds, masks = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
+    *kinds, others = sort_files(source, tree.files, (picture_glob, cloud_glob, mask_glob))
+    pictures, clouds, masks, labels = kinds
     masks = masks if with_masks else []
     if not clouds:
         read = "read are depth as PNG or tiff of 16 bits or floats, and clouds as PCD, PLY and .npy"
         none = f"; --cloud_glob {cloud_glob} fits none" if cloud_glob else ""
         there = f"no depth images or clouds in it ({by_suffix(tree.files)})"
         raise InputError(f"{source}: {there}; {read}: save the scans as one of these{none}")
+    notes = _unread(source, others, labels if with_masks else [], with_masks and not masks)
     if by_order:
         for kind, files in (("pictures", pictures), ("masks", masks)):
             if files and len(files) != len(clouds):
                 count = f"{len(clouds)} depth images or clouds, but {len(files)} {kind}"
                 raise InputError(f"{source}: {count}; --by_order needs as many")
-        none = [None] * len(clouds)
-        return Recording(tuple(map(Files, pictures or none, clouds, masks or none)), {}, ())
-    notes, anchors, what, lonely = (), pictures, "picture", {}
+        absent = [None] * len(clouds)
+        return Recording(tuple(map(Files, pictures or absent, clouds, masks or absent)), {}, tuple(notes))
+    anchors, what, lonely = pictures, "picture", {}
     if pictures:
         found = _match(source, pictures, clouds, "depth image or cloud")
         cloud_of, lonely = found.partner, _lonely(source, found, what, "depth image or cloud")
         if found.how == "time":
             shown = " with ".join(path.name for path in next(iter(cloud_of.items())))
-            notes = (f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …",)
+            notes.append(f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …")
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
     mask_of, unmasked = {}, {}
@@ -86,18 +95,18 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
         for a in anchors
         if a in cloud_of and (not masks or a in mask_of)
     ]
-    return Recording(tuple(parts), {**unmasked, **lonely}, notes)
+    return Recording(tuple(parts), {**unmasked, **lonely}, tuple(notes))
 
 
 def sort_files(source, files, globs=(None, None, None)):
-    """(pictures, clouds, masks) of the ``files`` below ``source``, each in natural order. ``globs``: a pattern for each
-    kind, or None: the files' type says."""
+    """(pictures, clouds, masks, labels, others) of the ``files`` below ``source``, each in natural order.
+    ``globs``: a pattern for each of the first three, or None: the files' type says."""
     given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
-    kinds = [[], [], []]
+    kinds = [[], [], [], [], []]
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
         asked = [kind for kind, wanted in enumerate(given) if wanted is not None and path in wanted]
         kind = asked[0] if asked else sniff(path, source)
-        if asked or (kind is not None and given[kind] is None):
+        if asked or kind in (LABEL, OTHER) or given[kind] is None:
             kinds[kind].append(path)
     if given[PICTURE] is None and given[MASK] is None:
         scanned = [set(words(path.stem)) for path in kinds[CLOUD]]
@@ -110,12 +119,12 @@ def sort_files(source, files, globs=(None, None, None)):
 
 
 def sniff(path, source):
-    """Kind of a file: PICTURE, CLOUD, MASK or None."""
+    """Kind of a file: PICTURE, CLOUD, MASK, LABEL or OTHER."""
     suffix = path.suffix.lower()
     if suffix in CLOUDS_ONLY:
         return CLOUD
     if suffix not in PICTURES:
-        return None
+        return OTHER
     try:
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as file:
@@ -129,7 +138,10 @@ def sniff(path, source):
     except Exception:  # damaged: reading it later will report that
         if suffix != ".png":
             return CLOUD
-    return MASK if (_folder_words(path, source) | set(words(path.stem))) & MASK_WORDS else PICTURE
+    folders = _folder_words(path, source)
+    if folders & LABEL_WORDS:
+        return LABEL
+    return MASK if (folders | set(words(path.stem))) & MASK_WORDS else PICTURE
 
 
 def _folder_words(path, source):
@@ -186,3 +198,25 @@ def _lonely(source, found, one, other):
     told = {p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in found.missing}
     told.update({p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in found.extra})
     return told
+
+
+def _unread(source, others, labels, unmasked):
+    """Texts on files that are not read: label files, and scans of other kinds."""
+    notes = []
+    if labels:
+        folders = sorted({p.parent.relative_to(source).as_posix() for p in labels})
+        notes.append(
+            f"{source}: {len(labels)} pictures in {', '.join(folders)} look like exports of a labelling tool and are "
+            f"not read; to take a kind of them as masks: --mask_glob '{folders[0]}/*{labels[0].suffix}'"
+        )
+    told = [p for p in others if unmasked and p.suffix.lower() in LABEL_SUFFIXES and not CAMERA & set(words(p.stem))]
+    if told:
+        shown = ", ".join(p.relative_to(source).as_posix() for p in told[:SHOWN])
+        notes.append(
+            f"{source}: what may hold labels is not read ({by_suffix(told)}: {shown}); export masks as pictures, and "
+            "name them with --mask_glob 'PATTERN' where their names do not say it"
+        )
+    scans = [p for p in others if p.suffix.lower() in UNREAD_SCANS]
+    if scans:
+        notes.append(f"{source}: {by_suffix(scans)} are of kinds that are not read, for instance {scans[0].name}")
+    return notes

@@ -147,6 +147,36 @@ def test_parts_keep_the_names_that_an_earlier_import_gave_them(tmp_path, bring):
     assert code == 0 and there == ["000"] and "0 samples written, 1 were there" in text
 
 
+# ---------------------------------------------------------------- what is not read
+
+
+@pytest.mark.parametrize("kind", ["json", "classes"])
+def test_what_labelling_tools_export(tmp_path, bring, kind):
+    defects = record(tmp_path / "rec", ["007", "010", "013"], dented=True)
+    for name, defect in defects.items():
+        if kind == "json":
+            (tmp_path / "rec" / f"{name}_color.json").write_text("{}")
+        for folder in ("SegmentationClass", "SegmentationObject") if kind == "classes" else ():
+            save(tmp_path / "rec" / folder / f"{name}_color.png", defect[..., None] * np.uint8((250, 50, 83)))
+    code, text, there = bring("--unit", "mm")
+    assert code == 0 and there == ["007", "010", "013"], text
+    assert "3 .json" in text or "6 pictures in SegmentationClass, SegmentationObject" in text, text
+    assert "not read" in text and "--mask_glob" in text
+    if kind == "classes":
+        assert bring("--unit", "mm", "--mask_glob", "SegmentationClass/*.png")[::2] == (0, there)
+        for name, defect in defects.items():
+            assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".exr", ".zdf", ".xyz"])
+def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
+    (tmp_path / "rec").mkdir()
+    for n in range(3):
+        (tmp_path / "rec" / f"{n}{suffix}").write_bytes(b"x")
+    code, text, _ = bring(camera=False)
+    assert code == 2 and f"3 {suffix}" in text and "PLY" in text
+
+
 # ---------------------------------------------------------------- folders
 
 
