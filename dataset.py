@@ -50,20 +50,11 @@ def realiad_d3_classes():
 
 
 class _Split(Dataset):
-    """What both splits share: the list of files, and how a part's files are read.
+    """What both splits share: ``files``, [(rgb, xyz, gt or None)], one entry per part, and how they are read.
 
-    Args:
-        class_name: category.
-        img_size: side in pixels that point clouds are resized to (images: ``rgb_size``).
-        dataset_path: folder of the categories.
-        min_points: 0 where the method uses no points: folders without ``xyz`` are then read too, as if nothing was
-            measured; else a part without any point is an error.
-        reading: ``Reading`` that says how the files are read; the examination of the data set finds it.
-
-    Attributes:
-        files: [(rgb, xyz, gt or None)], one entry per part.
-        rgb_size: side in pixels that images are resized to.
-        placement, poses: where parts lie, if in a frame, and the Pose of files whose pose is known.
+    ``dataset_path``: folder of the categories; ``img_size``: side that point clouds are resized to (images: the
+    attribute ``rgb_size``). ``min_points`` 0: the method uses no points, and folders without ``xyz`` are read as if
+    nothing was measured; else a part without any point is an error.
     """
 
     split = None
@@ -79,7 +70,7 @@ class _Split(Dataset):
         return len(self.files)
 
     def _sample(self, index, placed=None):
-        """(rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
+        """(rgb [3, R, R], xyz [3, S, S], depth [3, S, S]); in a frame also the packed appearance."""
         if self.placement is not None:
             placed = placed or self._placed(index)
             scan = Scan(*framed(placed, self.placement))
@@ -94,7 +85,6 @@ class _Split(Dataset):
         return tuple(of[0] for of in sample)
 
     def _placed(self, index):
-        """The Placed part of a file; raises InputError naming the file where it cannot be placed."""
         rgb_path, xyz_path = self.files[index][:2]
         scan = read_scan(rgb_path, xyz_path, self.reading)
         try:
@@ -112,17 +102,9 @@ class _Split(Dataset):
 class TrainDataset(_Split):
     """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
 
-    Args:
-        where, options: as of TestDataset.
-        shots: number of parts to use, see :func:`few_shots`; None: all.
-        seed: decides which parts are used, and which are held out.
-        held_out_share: share of the parts that is held out for calibration; None: no part.
-
-    Attributes:
-        held_out_files: files of the held-out parts, in the form of ``files``.
-
-    Raises:
-        InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
+    ``shots``: number of parts to use, see :func:`few_shots`; ``held_out_share``: of the parts that are held out for
+    calibration, as ``held_out_files``; ``seed`` draws both.
+    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
     """
 
     split = "train"
@@ -153,9 +135,7 @@ class TestDataset(_Split):
     """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], label 0 or 1, rgb path).
 
     A defective part without a mask file gets a mask of zeros.
-
-    Raises:
-        InputError: no ``test`` split, no files in it, or files that do not pair.
+    Raises InputError: no ``test`` split, no files in it, or files that do not pair.
     """
 
     split = "test"
@@ -194,31 +174,21 @@ def picture_tensor(picture, size=RGB_SIZE):
 
 
 def sample_of(scan, size, rgb_size=RGB_SIZE):
-    """The sample of a ``data.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz).
-
-    A loader gives the same sample for the same part's files.
-    """
+    """The sample of a ``data.scans.Scan``: (rgb [1, 3, rgb_size, rgb_size], xyz [1, 3, size, size], depth like xyz)."""
     xyz = resize_organized_pc(scan.xyz, size)
     return picture_tensor(Image.fromarray(scan.rgb), rgb_size)[None], xyz[None], organized_pc_to_depth_map(xyz)[None]
 
 
 def placed_sample(scan, appearance, size, rgb_size=RGB_SIZE):
-    """The sample of a part in its frame, as :func:`sample_of` gives it, with one more entry: its packed Appearance
-    [1, 6, S, S].
-
-    ``scan``: as ``part_frame.framed.framed`` gives it; ``appearance``: of its ``placement.Placed``.
-    """
+    """The sample of a part in its frame, of its ``part_frame.framed.framed`` scan and ``placement.Placed.appearance``:
+    as :func:`sample_of`, and the packed Appearance [1, 6, S, S]."""
     return (*sample_of(scan, size, rgb_size), torch.from_numpy(packed(appearance))[None])
 
 
 def held_out(count, share, seed, class_name):
-    """Sorted positions of the training parts that are held out for calibration.
-
-    They are ``share`` of ``count`` parts, at least one, drawn at random. The draw depends on seed and name alone.
-
-    Raises:
-        InputError: no training part would be left.
-    """
+    """Sorted positions of the training parts held out for calibration: a ``share`` of ``count``, at least one, drawn by
+    the seed and the category's name alone.
+    Raises InputError: no training part would be left."""
     out = max(1, round(share * count))
     if out >= count:
         raise InputError(
@@ -229,11 +199,8 @@ def held_out(count, share, seed, class_name):
 
 
 def few_shots(count, shots, seed, class_name):
-    """Sorted positions of ``shots`` out of ``count`` training parts.
-
-    The choice depends only on the seed and the category's name, in any spelling. It draws from no other random
-    generator. A larger number of shots contains the parts of a smaller one.
-    """
+    """Sorted positions of ``shots`` out of ``count`` training parts, drawn by the seed and the category's name alone;
+    more shots contain those of fewer."""
     return _drawn(count, shots, f"{seed} {same_name(class_name)}")
 
 
@@ -245,13 +212,8 @@ def _drawn(count, number, seed):
 
 
 def pair_files(folder, with_masks, with_clouds=True):
-    """[(rgb, xyz, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
-
-    Without ``with_clouds``, xyz may be None.
-
-    Raises:
-        InputError: no files, or files without a partner.
-    """
+    """[(rgb, xyz or None, gt or None)] of one defect folder, as ``data.pairing.pair`` finds them.
+    Raises InputError: no files, or files without a partner."""
     found = pair(folder, with_masks, with_clouds)
     if found.problems:
         more = f" (and {len(found.problems) - 1} more files)" if len(found.problems) > 1 else ""
@@ -297,13 +259,10 @@ def get_data_loader(split, class_name, img_size, args, placement=None, poses=Non
 
     ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: one on a
     CPU, as released, since the networks need the cores; more on a GPU, which handles a part faster than a process reads
-    it), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading} from
-    the examination) and ``held_out`` (share of training parts held out for calibration).
-
-    ``placement``: where parts lie, see ``part_frame``; ``poses``: {index: Pose} of files whose pose is known.
-
-    Raises:
-        InputError: see the data sets; while iterating: a file cannot be used, or the workers lack shared memory.
+    it), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading}) and
+    ``held_out`` (share held out for calibration). ``placement``: where parts lie, see ``part_frame``; ``poses``:
+    {index: Pose} of files whose pose is known.
+    Raises InputError: see the data sets; while iterating: a file cannot be used.
     """
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
     where = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0), reading

@@ -1,9 +1,8 @@
 """Builds the wheel, whose only importable name is ``m3dm``.
 
-A checkout's modules import each other by their own names: ``from scoring.evaluation import score``. Installed so, they
-would meet every other ``utils`` and ``main``. Thus the wheel has all of them inside ``m3dm``, and while it is built
-the imports between them are rewritten: ``from m3dm.scoring.evaluation import score``. Nothing else is changed. Every
-folder with an ``__init__.py`` and every module at the top is installed, except those in ``NOT_INSTALLED``.
+A checkout's modules import each other by their own names. The wheel has all of them inside ``m3dm``, and while it is
+built the imports are rewritten: ``from scoring.evaluation import score`` to ``from m3dm.scoring.evaluation import
+score``.
 """
 
 import ast

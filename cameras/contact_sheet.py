@@ -1,7 +1,4 @@
-"""A contact sheet: each part's picture, its depth in colour, and the scan's outline drawn on the picture.
-
-It lets a person see whether picture and scan fit.
-"""
+"""A contact sheet: each part's picture, its depth, and its scan's outline on the picture, to see whether they fit."""
 
 import textwrap
 import warnings
@@ -15,31 +12,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from cameras.part_size import part_pixels, size_text
+from cameras.alignment import part_pixels, size_text
 from common.files import atomic_path
 
 LINE, DEFECT, MISSING = "magenta", "gold", "dimgrey"  # colours: outline, mask, not measured
 ROOM = 1.6  # the shown window is this many times as large as the measured area, so that misplaced parts are visible
-FEW, MOST = 4, 24  # so many parts are shown large, one below the other; so many are on one page
-LARGE, SMALL, GAP, TEXT, HEAD = 320, 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
+COLUMNS, MOST = 2, 24  # parts side by side, and on one page
+PANEL, GAP, TEXT, HEAD = 220, 8, 78, 56  # pixels: a panel, between panels, text of a part, of a page
 DOTS, FONT, CHARACTER = 100, 8, 7  # pixels per inch; points; pixels that a character takes
-LEGEND = (
-    "left: picture; in its corner the whole frame · middle: depth, red near, blue far, grey not measured · right: both"
-)
+LEGEND = "left: picture · middle: depth, red near, blue far, grey not measured · right: both"
 KEY = "magenta: outline of the scan, it has to follow the part in the picture · yellow: mask"
 
 
 def write_contact_sheet(folder, names, title, labels):
-    """Write contact_sheet.png into ``folder``, or contact_sheet_1.png … for several pages; older pages are deleted.
+    """Write contact_sheet.png into ``folder``, or contact_sheet_1.png … for several pages; returns their paths.
 
-    Args:
-        folder: a defect folder of the layout, with rgb, xyz and perhaps gt.
-        names: file names of the parts, without suffix.
-        title: first line of each page.
-        labels: {name: text beside the name}.
-
-    Returns:
-        List of the pages' paths.
+    Older pages are deleted. ``folder``: a defect folder of the layout; ``names``: of the parts, without suffix;
+    ``title``: first line of each page; ``labels``: {name: text beside the name}.
     """
     folder, count = Path(folder), -(-len(names) // MOST)
     paths = [folder / f"contact_sheet{f'_{i}' * (count > 1)}.png" for i in range(1, count + 1)]
@@ -56,23 +45,22 @@ def write_contact_sheet(folder, names, title, labels):
 
 def draw_page(folder, names, title, labels):
     """Matplotlib's figure of a page with the parts ``names``."""
-    columns, panel = (1, LARGE) if len(names) <= FEW else (2, SMALL)
-    rows, across = -(-len(names) // columns), 3 * columns
+    rows, across = -(-len(names) // COLUMNS), 3 * COLUMNS
     with Image.open(folder / "rgb" / f"{names[0]}.png") as picture:
-        tall = panel * picture.height / picture.width
-    wide, high = across * (panel + GAP) + GAP, HEAD + rows * (TEXT + tall) + GAP
+        tall = PANEL * picture.height / picture.width
+    wide, high = across * (PANEL + GAP) + GAP, HEAD + rows * (TEXT + tall) + GAP
     figure = Figure((wide / DOTS, high / DOTS), DOTS)
     head = "\n".join(_wrapped(text, wide - 2 * GAP) for text in (title, LEGEND, KEY))
     figure.text(GAP / wide, 1 - GAP / high, head, va="top", fontsize=FONT, parse_math=False)
     inside = {"left": GAP / wide, "right": 1 - GAP / wide, "bottom": GAP / high, "top": 1 - (HEAD + TEXT) / high}
-    spaces = {"wspace": GAP / panel, "hspace": TEXT / tall}
+    spaces = {"wspace": GAP / PANEL, "hspace": TEXT / tall}
     places = figure.subplots(rows, across, squeeze=False, gridspec_kw={**inside, **spaces})
     for place in places.flat:
         place.axis("off")
     for name, panels in zip(names, places.reshape(-1, 3)):
         text = draw_part(panels, folder, name)
         told = f"{name}   {labels.get(name, '')}".rstrip()
-        lines = "\n".join(_wrapped(line, 3 * panel, most) for line, most in ((told, 3), (text, 2)))  # TEXT has room
+        lines = "\n".join(_wrapped(line, 3 * PANEL, most) for line, most in ((told, 3), (text, 2)))  # TEXT has room
         panels[0].set_title(lines, loc="left", fontsize=FONT, parse_math=False)
     return figure
 
@@ -86,7 +74,7 @@ def draw_part(panels, folder, name):
     left, top, share = window(part if part.any() else measured)
     near, far = np.percentile(xyz[measured, 2], [2, 98]) if measured.any() else (0, 1)
     # a page holds all its images at once: only the window, and no more pixels of it than a panel has
-    width, height = LARGE, round(LARGE * picture.height / picture.width)
+    width, height = PANEL, round(PANEL * picture.height / picture.width)
     rows = ((top + share * (np.arange(height) + 0.5) / height) * xyz.shape[0]).astype(int)
     columns = ((left + share * (np.arange(width) + 0.5) / width) * xyz.shape[1]).astype(int)
     box = [left * picture.width, top * picture.height, (left + share) * picture.width, (top + share) * picture.height]
@@ -103,26 +91,18 @@ def draw_part(panels, folder, name):
             seen = file.convert("L").resize((width, height), Image.BOX, box=box)  # a person may have saved it in colour
         _draw_outline(panels[2], np.asarray(seen) > 0, DEFECT)
     text = facts(xyz, measured, part)
-    if share == 1:
-        return text
-    corner = panels[0].inset_axes([0, 0.75, 0.25, 0.25], anchor="NW")
-    corner.imshow(part[:: max(1, len(part) // SMALL), :: max(1, len(part[0]) // SMALL)], cmap="gray")
-    corner.set(xticks=[], yticks=[])
-    return f"{text} · enlarged {1 / share:.1f} times"
+    return text if share == 1 else f"{text} · enlarged {1 / share:.1f} times"
 
 
 def _draw_outline(place, mask, colour):
-    """Draw the outline of ``mask`` [h, w], without its small holes, into axes with an image of its size."""
     solid = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
     if solid.min() != solid.max():
         place.contour(solid, [0.5], colors=colour, linewidths=1)
 
 
 def window(part):
-    """(left, top, share) of the image, each from 0 to 1: a square window around the pixels of the part [H, W].
-
-    If the window would cover more than three quarters of the image's side, it is the whole image.
-    """
+    """(left, top, share) of the image, each from 0 to 1: a square window around the pixels of the part [H, W], or the
+    whole image where it would cover more than three quarters of a side."""
     left, top, width, height = np.divide(cv2.boundingRect(part.astype(np.uint8)), part.shape[::-1] * 2)
     share = float(ROOM * max(width, height))
     if not 0 < share <= 0.75:
@@ -142,6 +122,5 @@ def facts(xyz, measured, part):
 
 
 def _wrapped(text, width, most=None):
-    """``text`` in lines that are at most ``width`` pixels wide, at most so many (None: all)."""
     text = text.encode("utf-8", "replace").decode()
     return "\n".join(textwrap.wrap(text, width // CHARACTER, max_lines=most, placeholder=" …"))

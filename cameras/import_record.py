@@ -11,10 +11,7 @@ class PartsRecord(Record):
 
     def name_parts(self, source, parts):
         """{name: Files} of ``parts``. Parts of earlier runs, known by their cloud, keep their names.
-
-        Raises:
-            InputError: the split holds parts of another recording.
-        """
+        Raises InputError: the split holds parts of another recording."""
         whose, known = str(source.resolve()), dict(self.earlier.get("parts", {}))
         if self.earlier.get("source", whose) != whose:
             raise InputError(
@@ -29,8 +26,7 @@ class PartsRecord(Record):
         return {name_of.get(cloud) or names[files.cloud]: files for files, cloud in zip(parts, clouds)}
 
     def renew(self, folder, source, named):
-        """Have parts written anew whose files are not those of their import; returns texts on them, and on parts whose
-        files are no longer there."""
+        """Have parts written anew whose files have changed; returns texts on them and on parts whose files are gone."""
         known, told = self.content["parts"], []
         for name, files in named.items():
             own = {"files": [p.relative_to(source).as_posix() for p in files.paths]}

@@ -1,8 +1,7 @@
 """The pinhole camera: intrinsics from the command line or a file, and points from depth.
 
-Pixel (u, v) is column u and row v, counted from 0; pixel centres are at whole numbers. With depth d it shows the point
-d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6. Depth is measured
-along the optical axis, as depth cameras deliver it, not along the ray.
+Pixel (u, v) is column u and row v from 0, with centres at whole numbers. With depth d along the optical axis it shows
+the point d · ((u - cx) / fx, (v - cy) / fy, 1). See Hartley and Zisserman, Multiple View Geometry, chapter 6.
 """
 
 import json
@@ -33,10 +32,7 @@ class Intrinsics(NamedTuple):
 
 def intrinsics_from(words):
     """Intrinsics from the words of ``--intrinsics``: four numbers fx fy cx cy, or one file (see ``read_intrinsics``).
-
-    Raises:
-        InputError: the words are neither, or the numbers cannot be a camera's.
-    """
+    Raises InputError: the words are neither, or the numbers cannot be a camera's."""
     if len(words) == 1 and not _is_number(words[0]):
         return read_intrinsics(words[0])
     if len(words) != 4 or not all(_is_number(word) for word in words):
@@ -46,19 +42,10 @@ def intrinsics_from(words):
 
 
 def read_intrinsics(path):
-    """Intrinsics from a JSON or YAML file.
-
-    These forms are read, at any depth of the file:
-
-    - fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), also in capital letters;
-    - ``intrinsic_matrix`` of nine numbers (Open3D and its Azure Kinect reader), column by column or row by row;
-    - ``K``, ``k``, ``P``, ``p`` and ``camera_matrix`` of ROS's camera_info and of OpenCV.
-
-    Width, height and depth_scale are read as well if they are there.
-
-    Raises:
-        InputError: the file is unreadable, has no intrinsics, or has several that differ.
-    """
+    """Intrinsics from a JSON or YAML file, with size and depth scale if they are there. Read are, at any depth and in
+    any case, fx, fy and cx, cy or ppx, ppy (RealSense, Zivid), ``intrinsic_matrix`` of nine numbers (Open3D), and
+    ``K``, ``P`` and ``camera_matrix`` (ROS's camera_info, OpenCV).
+    Raises InputError: the file is unreadable, has no intrinsics, or has several that differ."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -66,11 +53,6 @@ def read_intrinsics(path):
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
         raise InputError(f"{path}: cannot be read as JSON or YAML with a camera's intrinsics ({reason})") from None
-    if any("CalibrationInformation" in node for node in _nodes(content)):
-        raise InputError(
-            f"{path}: is an Azure Kinect's raw calibration, whose numbers are for the whole sensor; give those of the "
-            "mode recorded with, as Open3D's azure_kinect_mkv_reader writes them, or --intrinsics fx fy cx cy"
-        )
     found = {}
     for camera in filter(None, map(_from_node, _nodes(content))):
         found.setdefault(camera[:4], camera)
@@ -89,13 +71,8 @@ def read_intrinsics(path):
 
 
 def fit_to(camera, size, path):
-    """``camera`` for a depth image of ``size`` (height, width); it is scaled if it is for another size.
-
-    ``path`` names the image in messages.
-
-    Raises:
-        InputError: the aspect ratios differ, or the principal point lies outside the image.
-    """
+    """``camera`` for a depth image of ``size`` (height, width), scaled if it is for another; ``path``: the image's.
+    Raises InputError: the aspect ratios differ, or the principal point lies outside the image."""
     height, width = size
     own = f"has {height}×{width} pixels"
     if camera.size and camera.size != size:
@@ -144,7 +121,6 @@ def _nodes(content):
 
 
 def _from_node(node):
-    """The Intrinsics in one dictionary; None if it has none."""
     low = {str(name).lower(): value for name, value in node.items()}
     size = _first(low, "height", "image_height"), _first(low, "width", "image_width")
     common = {"size": (int(size[0]), int(size[1])) if all(size) else None, "unit": _depth_unit(node)}
@@ -168,7 +144,6 @@ def _from_node(node):
 
 
 def _nine(value):
-    """Nine numbers of a 3×3 matrix, row by row; else None."""
     numbers = _numbers(value, 9)
     if numbers and numbers[2] == 0 and numbers[6] != 0:  # column by column, as Open3D writes it
         numbers = [numbers[3 * column + row] for row in range(3) for column in range(3)]

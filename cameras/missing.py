@@ -12,18 +12,12 @@ ENDS = {*(2**bits - 1 for bits in range(10, 17)), 10_000, 20_000, 32_000, 50_000
 
 
 def measured_pixels(values):
-    """Find the pixels that were measured.
+    """([H, W] bool, notes): the measured pixels of depth [H, W] or points [H, W, 3], and which values count as missing.
 
-    In a cloud, a point was not measured if it has NaN or inf, is (0, 0, 0), or holds a value that
-    ``data.organised_clouds.find_missing`` finds. A depth was not measured if it is not finite, 0 or less, the largest
-    number of an unsigned type, or a value that fills at least 1 % of the pixels and lies far beyond all others (less
-    far, if it is where a camera's range ends).
-
-    Args:
-        values: depth [H, W] or points [H, W, 3].
-
-    Returns:
-        ([H, W] bool, list of notes that name the values taken as missing).
+    A point was not measured if it has NaN or inf, is (0, 0, 0), or holds a value that
+    ``data.organised_clouds.find_missing`` finds; a depth if it is not finite, 0 or less, the largest number of an
+    unsigned type, or a value that fills at least 1 % of the pixels and lies far beyond all others (less far, if it is
+    where a camera's range ends).
     """
     return _of_points(values) if values.ndim == 3 else _of_depth(values)
 

@@ -20,7 +20,6 @@ from data.units import VIEW, Unit, measure, recognise_unit
 
 KEPT = 0.8  # share of the points off the plane that the part should hold
 MIXED = 5.0  # a scan this many times as large or small as the others is in another unit; so is a recognised unit
-CONSISTENT = (0.003, 7.0)  # metres: a scan of another extent gets a note, even if the user named the unit
 PROBED_SIDE = 640  # pixels: larger scans are thinned for what is found out before the import
 NUDGE = np.float32(1e-7)  # metres; replaces a measured coordinate of 0, which would be read as background
 
@@ -32,7 +31,6 @@ class Plan(NamedTuple):
     unit: Unit | None = None
     extent: float | None = None  # usual extent of the scans in metres, to detect a scan in another unit
     size: tuple | None = None  # (height, width) of clouds whose files do not give it
-    flip: str | None = None
     crop: list | None = None  # [left, top, width, height] in pixels of the scan
     remove_plane: bool = False
     picture_bits: int = 16  # number of bits used in pictures of more than 8 bits
@@ -51,11 +49,8 @@ class Read(NamedTuple):
 
 
 def probe(parts, plan):
-    """[Read] of those of ``parts`` (each a ``Files``) that can be read, with the points of every so many pixels.
-
-    Raises:
-        InputError: none can.
-    """
+    """[Read] of those of ``parts`` (each a ``Files``) that can be read, thinned to PROBED_SIDE.
+    Raises InputError: none can."""
     found, errors = [], []
     for files in parts:
         try:
@@ -71,12 +66,9 @@ def probe(parts, plan):
 
 
 def settle_unit(probes, plan):
-    """(the Plan with the unit that was given or is recognised, and the usual extent; [text], warnings: that unit makes
-    the scans tiny or huge, or the pictures do not lie on the scans).
-
-    Raises:
-        InputError: no unit is given, and none is recognised.
-    """
+    """(the Plan with the unit given or recognised, and the usual extent; [text], warnings on that unit and on pictures
+    that do not lie on their scans).
+    Raises InputError: no unit is given, and none is recognised."""
     texts, path, seen = [], probes[0].path, None
     sizes = [measure(points[points.any(axis=2)]) for points in (one.points for one in probes)]
     extent, distance = (median(getattr(size, what) for size in sizes) for what in ("extent", "distance"))
@@ -96,17 +88,13 @@ def settle_unit(probes, plan):
 
 
 def read_files(files, plan) -> Read:
-    """The Read of ``files`` (a ``Files``), with ``plan``'s camera and flip.
-
-    Raises:
-        InputError: a file is unreadable, the cloud is unorganised, depth has no intrinsics, the scan is too small, or
-            no pixel was measured.
-    """
+    """The Read of ``files`` (a ``Files``), with ``plan``'s camera.
+    Raises InputError: a file is unreadable, the cloud is unorganised, depth has no intrinsics, the scan is too small,
+    or no pixel was measured."""
     path, notes = files.cloud, []
     picture = None if files.picture is None else read_shown(files.picture, plan.picture_bits, notes)
     scan = organise(path, read_scan(path), plan.size or (None if picture is None else picture.size[::-1]))
-    values, colours = (a if a is None else flipped(a, plan.flip) for a in (scan.values, scan.colours))
-    size = values.shape[:2]
+    values, size = scan.values, scan.values.shape[:2]
     if min(size) < SMALLEST_SIDE:
         few = f"has {size[0]}×{size[1]} pixels, fewer than {SMALLEST_SIDE} a side"
         raise InputError(f"{path}: {few}; save the scan in the sensor's full resolution")
@@ -126,23 +114,20 @@ def read_files(files, plan) -> Read:
         points = np.where(measured[..., None], values, 0.0)
     if picture is not None:
         picture = _turned(picture, size, files.picture, notes)
-    return Read(path, picture, points, measured, colours, is_depth and values.dtype.kind in "iu", tuple(notes))
+    return Read(path, picture, points, measured, scan.colours, is_depth and values.dtype.kind in "iu", tuple(notes))
 
 
 def import_part(files, folder, name, plan):
-    """Convert the part of ``files`` by ``plan``, and write it as ``folder``/{rgb,xyz,gt}/``name``.
-
-    Returns:
-        [text], notes on what was assumed.
-
-    Raises:
-        InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed.
-    """
-    for stale in (p for kind in ("rgb", "xyz", "gt") for p in (folder / kind).glob(f".{name}-*.tmp")):
-        stale.unlink(missing_ok=True)  # left by a run that was killed while it wrote this part
+    """Write the part of ``files`` as ``folder``/{rgb,xyz,gt}/``name``; returns [text], notes on what was assumed.
+    Raises InputError: a file cannot be used, sizes do not fit, or the plane cannot be removed."""
     part = read_files(files, plan)
     notes, points, size = list(part.notes), part.points * plan.unit.metres, part.measured.shape
-    _check_extent(files.cloud, measure(points[part.measured]).extent, plan, notes)
+    extent = measure(points[part.measured]).extent
+    if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
+        raise InputError(
+            f"{files.cloud}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; "
+            "this file is in another unit or has points far off: import it alone with its own --unit, or take it out"
+        )
     if part.picture is None and part.colours is None:
         mend = "add a picture that belongs to it, or say which with --picture_glob"
         raise InputError(f"{files.cloud}: has no colours and no picture; {mend}")
@@ -161,7 +146,6 @@ def import_part(files, folder, name, plan):
 
 
 def _cropped(arrays, crop, path):
-    """The rectangle ``crop`` of each of (picture, points, mask or None)."""
     left, top, width, height = crop
     (rows, columns), said = arrays[1].shape[:2], f"--crop {' '.join(map(str, crop))} (left top width height)"
     if left + width > columns or top + height > rows:
@@ -175,7 +159,6 @@ def _cropped(arrays, crop, path):
 
 
 def _isolated(rgb, xyz, gt, path, notes):
-    """(picture, points, mask or None) of the part alone."""
     try:
         part = isolate(rgb, xyz, keep_touching=True)
     except InputError as error:
@@ -192,28 +175,23 @@ def _isolated(rgb, xyz, gt, path, notes):
 
 
 def _mask(files, size, notes):
-    """The masks of ``files`` joined, [H, W] uint8; None if there are none."""
-    gt = None
-    for path in files.masks:
-        mask = read_defect(path)
-        own = np.asarray(fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, path, files.cloud, Image.NEAREST))
-        if not mask.any():
-            notes.append(f"{path.name}: the mask is empty")
-        elif not own.any():
-            small = f"the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it"
-            raise InputError(f"{path}: {small}; draw it larger")
-        gt = own if gt is None else np.maximum(gt, own)
+    path = files.mask
+    if path is None:
+        return None
+    mask = read_defect(path)
+    gt = np.asarray(fitted(Image.fromarray(mask.astype(np.uint8) * 255), size, path, files.cloud, Image.NEAREST))
+    if not mask.any():
+        notes.append(f"{path.name}: the mask is empty")
+    elif not gt.any():
+        small = f"the defect is too small for the scan's {size[0]}×{size[1]} pixels, none of them shows it"
+        raise InputError(f"{path}: {small}; draw it larger")
     return gt
 
 
 def read_shown(path, bits, notes):
-    """The picture in a file as 8-bit RGB.
-
-    A picture of more than 8 bits is scaled from a range of ``bits`` bits. If it uses fewer bits, a text is added to
-    ``notes``.
-
-    Raises:
-        InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
+    """The picture in a file as 8-bit RGB. One of more than 8 bits is scaled from ``bits`` bits; if it uses fewer, a
+    text is added to ``notes``.
+    Raises InputError: the file is unreadable, has floating-point values, or has larger values than ``bits`` bits hold.
     """
     picture = load_picture(path)
     if not isinstance(picture.content, Image.Image):
@@ -239,18 +217,9 @@ def _turned(picture, size, path, notes):
     return upright
 
 
-def flipped(array, how):
-    """``array`` [H, W, ...] mirrored: columns ("horizontal"), rows ("vertical") or "both" reversed; None: unchanged."""
-    columns, rows = how in ("horizontal", "both"), how in ("vertical", "both")
-    return array[:: -1 if rows else 1, :: -1 if columns else 1]
-
-
 def fitted(picture, size, path, cloud, method=Image.LANCZOS):
     """The PIL image ``picture`` scaled to the scan's ``size`` (height, width).
-
-    Raises:
-        InputError: the aspect ratios differ by 2 % or more.
-    """
+    Raises InputError: the aspect ratios differ by 2 % or more."""
     own = picture.size[::-1]
     if own == size or same_aspect(own, size):
         return picture if own == size else picture.resize(size[::-1], method)
@@ -264,21 +233,8 @@ def fitted(picture, size, path, cloud, method=Image.LANCZOS):
 
 
 def as_layout(points, measured):
-    """Points [H, W, 3] float32 in metres as a run reads them: background is 0, and measured coordinates are never 0.
-
-    The release takes a point with any coordinate of 0 as background. So such a coordinate of a measured point is moved
-    to a tenth of a micrometre.
-    """
+    """Points [H, W, 3] float32 in metres as a run reads them: background is 0. A measured coordinate of 0, which the
+    release takes for background, becomes a tenth of a micrometre."""
     xyz = np.where(measured[..., None], points, 0).astype(np.float32)
     xyz[measured[..., None] & (np.abs(xyz) < NUDGE)] = NUDGE
     return xyz
-
-
-def _check_extent(path, extent, plan, notes):
-    if plan.extent and not plan.extent / MIXED < extent < plan.extent * MIXED:
-        raise InputError(
-            f"{path}: {extent:.3g} m across where other scans are {plan.extent:.3g} m, in {plan.unit.name}; this file "
-            "is in another unit or has points far off: import it by itself with its own --unit, or take it out"
-        )
-    if not CONSISTENT[0] <= extent <= CONSISTENT[1]:
-        notes.append(f"the scan is {extent:.3g} m across in {plan.unit.name} ({plan.unit.found}): is that the unit?")

@@ -1,7 +1,7 @@
-"""Reads the files that cameras save: depth images, organised point clouds and arrays, in the file's own unit.
+"""Reads what cameras save: depth images, organised point clouds and arrays, in the file's own unit.
 
 Libraries read the formats: pypcd4 PCD, trimesh PLY, tifffile tiff, Pillow PNG. This module finds out what the numbers
-mean: whether they are depth or points, and which size the image has. Formats:
+mean: depth or points, and which size the image has. Formats:
 https://pointclouds.org/documentation/tutorials/pcd_file_format.html, http://paulbourke.net/dataformats/ply/.
 """
 
@@ -18,7 +18,6 @@ from common.errors import InputError
 from data.organised_clouds import channels_last
 from data.rays import are_transposed, rays_of
 
-ORDERED = 0.2  # largest median step between neighbouring pixels of an ordered cloud, as a share of the cloud's extent
 ALL_PIXELS = "save it with all pixels, NaN where nothing was measured"
 
 
@@ -32,10 +31,7 @@ class Scan(NamedTuple):
 
 def read_scan(path):
     """The Scan in a depth image or a point cloud; the suffix decides the format.
-
-    Raises:
-        InputError: the file cannot be read, or it contains neither depth nor points.
-    """
+    Raises InputError: the file cannot be read, or it contains neither depth nor points."""
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -54,28 +50,18 @@ def read_scan(path):
 
 
 def organise(path, scan, size):
-    """Arrange points as an image: [N, 3] row by row or column by column, and rows and columns that are exchanged back.
+    """The Scan with points [N, 3] arranged as an image, row by row or column by column, as the rays of the camera say;
+    where rows and columns are exchanged, they are put right.
 
-    The rays of the camera decide on the order; where there are none (points in another frame than the camera's), the
-    order that gives a smooth surface is taken, and points with rows and columns stay as they are.
-
-    Args:
-        path: for messages.
-        scan: Scan of depth or points.
-        size: (height, width) of the sensor, or of the image taken with the scan; None if not known.
-
-    Raises:
-        InputError: the cloud is unorganised.
+    ``path``: for messages; ``size``: (height, width) of the sensor, or of the picture; None if not known.
+    Raises InputError: the cloud is unorganised.
     """
     if scan.values.ndim == 3:
         return _exchanged_back(scan, size)
     if scan.values.shape[1] != 3 or scan.values.dtype.kind != "f":
         return scan
     count = len(scan.values)
-    mend = (
-        "save it organised (PCD with WIDTH and HEIGHT, .npy of height × width × 3, or PLY with all pixels, NaN where "
-    )
-    mend += "nothing was measured), or save the depth image instead"
+    mend = f"{ALL_PIXELS}, as PCD with WIDTH and HEIGHT or .npy of height × width × 3, or save the depth image"
     if size is None or size[0] * size[1] != count:
         fits = "" if size is None else f", and {count} is not {size[0]}×{size[1]} pixels"
         mend += ", or say --size WIDTH HEIGHT" if size is None else ""
@@ -84,12 +70,7 @@ def organise(path, scan, size):
     ways = [(order, shape) for shape in dict.fromkeys((tuple(size), tuple(size[::-1]))) for order in words]
     seen = next((way for way in ways if _has_rays(way[0](scan.values, way[1]))), None)
     if seen is None:
-        steps = [_step(order(scan.values, shape)) for order, shape in ways[:2]]
-        if not min(steps) <= ORDERED:
-            raise InputError(
-                f"{path}: is unorganised: {count} points, as many as pixels, but not in their order; {mend}"
-            )
-        seen = ways[int(np.argmin(steps))]
+        raise InputError(f"{path}: is unorganised: {count} points, not on a camera's rays in their order; {mend}")
     order, shape = seen
     note = f"points without a size are taken {words[order]} as {shape[0]}×{shape[1]} pixels"
     colours = None if scan.colours is None else order(scan.colours, shape)
@@ -97,8 +78,7 @@ def organise(path, scan, size):
 
 
 def _exchanged_back(scan, size):
-    """``scan`` with its rows and columns exchanged, if its rays say that they are; but not if then the picture, of
-    ``size``, would not fit any more."""
+    """``scan`` with rows and columns exchanged, if its rays ask for it and the picture, of ``size``, still fits."""
     values = scan.values
     turned = (values.shape[1], values.shape[0])
     fits = size is not None and same_aspect(size, values.shape[:2]) and not same_aspect(size, turned)
@@ -115,23 +95,6 @@ def _has_rays(points):
 
 def _there(points):
     return np.isfinite(points).all(2) & points.any(2)
-
-
-def _step(points):
-    """Median distance between neighbouring pixels' points [H, W, 3], as a share of the cloud's extent.
-
-    It is inf if no two neighbouring pixels are measured.
-    """
-    good = _there(points)
-    if good.sum() < 2:
-        return np.inf
-    low, high = np.percentile(points[good], [1, 99], axis=0)
-    steps = []
-    for axis in (0, 1):
-        near = np.take(good, range(1, good.shape[axis]), axis) & np.take(good, range(good.shape[axis] - 1), axis)
-        steps.append(np.linalg.norm(np.diff(points, axis=axis)[near], axis=1))
-    steps = np.concatenate(steps)
-    return float(np.median(steps)) / (np.linalg.norm(high - low) or 1.0) if len(steps) else np.inf
 
 
 def _by_row(array, size):
@@ -177,7 +140,6 @@ def _read_ply(path):
 
 
 def _sized(path, points, colours, size):
-    """Scan of points [N, 3] and colours [N, 3] whose file says the ``size``, or (None) does not say it."""
     if size is None:
         return Scan(points, colours)
     if size[0] * size[1] != len(points):

@@ -30,12 +30,12 @@ class Files(NamedTuple):
 
     picture: Path | None
     cloud: Path
-    masks: tuple = ()
+    mask: Path | None = None
 
     @property
     def paths(self) -> list:
         """All of the part's files."""
-        return [path for path in (self.picture, self.cloud, *self.masks) if path]
+        return [path for path in self if path]
 
 
 class Recording(NamedTuple):
@@ -47,17 +47,13 @@ class Recording(NamedTuple):
 
 
 def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, by_order=False, with_masks=True):
-    """The Recording below the folder ``source``, its parts in natural order.
+    """The Recording below the folder ``source``, its parts in natural order; masks count only ``with_masks``.
 
-    Without globs, the kind of a file follows from its type. PCD, PLY and .npy are clouds; grey PNG and tiff of
-    16 bits or more are depth; float tiffs are depth or points. Other images are masks if a word of their name or folder
-    says so, labels that are not read if their folder says so, else pictures.
-
-    Files belong together as ``data.matching`` finds it. With ``by_order`` they are paired by position. Masks are used
-    only if ``with_masks``; a part may have several, which are joined.
-
-    Raises:
-        InputError: no files are found, a folder cannot be read, or no rule pairs the files.
+    Without globs, a file's type tells its kind. PCD, PLY and .npy are clouds; grey PNG and tiff of 16 bits or more are
+    depth; float tiffs are depth or points. Other images are masks if a word of their name or folder says so, labels
+    that are not read if their folder says so, else pictures. Files belong together as ``data.matching`` finds it, or
+    ``by_order`` by position.
+    Raises InputError: no files are found, a folder cannot be read, or no rule pairs the files.
     """
     source = Path(source)
     if not source.is_dir():
@@ -79,8 +75,8 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
             if files and len(files) != len(clouds):
                 count = f"{len(clouds)} depth images or clouds, but {len(files)} {kind}"
                 raise InputError(f"{source}: {count}; --by_order needs as many")
-        joined = [(mask,) for mask in masks] or [()] * len(clouds)
-        return Recording(tuple(map(Files, pictures or [None] * len(clouds), clouds, joined)), {}, tuple(notes))
+        absent = [None] * len(clouds)
+        return Recording(tuple(map(Files, pictures or absent, clouds, masks or absent)), {}, tuple(notes))
     anchors, what, lonely = pictures, "picture", {}
     if pictures:
         found = _match(source, pictures, clouds, "depth image or cloud")
@@ -90,9 +86,12 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
             notes.append(f"{source}: the names are times; each picture goes with the scan nearest in time: {shown} …")
     else:  # the clouds may have colours; reading them will show
         anchors, what, cloud_of = clouds, "depth image or cloud", {cloud: cloud for cloud in clouds}
-    mask_of, unmasked = _masks(source, anchors, masks, what) if masks else ({}, {})
+    mask_of, unmasked = {}, {}
+    if masks:
+        found = _match(source, anchors, masks, "mask")
+        mask_of, unmasked = found.partner, _lonely(source, found, what, "mask")
     parts = [
-        Files(a if pictures else None, cloud_of[a], mask_of.get(a, ()))
+        Files(a if pictures else None, cloud_of[a], mask_of.get(a))
         for a in anchors
         if a in cloud_of and (not masks or a in mask_of)
     ]
@@ -101,10 +100,7 @@ def find_recording(source, picture_glob=None, cloud_glob=None, mask_glob=None, b
 
 def sort_files(source, files, globs=(None, None, None)):
     """(pictures, clouds, masks, labels, others) of the ``files`` below ``source``, each in natural order.
-
-    Args:
-        globs: for pictures, clouds and masks: a pattern that says which files are of the kind; None: their type says.
-    """
+    ``globs``: a pattern for each of the first three, or None: the files' type says."""
     given = [None if pattern is None else set(source.glob(pattern)) for pattern in globs]
     kinds = [[], [], [], [], []]
     for path in sorted(files, key=lambda p: natural(p.relative_to(source))):
@@ -156,10 +152,8 @@ def part_names(source, parts, taken=()):
     """{name: Files}: each part is called by what its files share, without a word for the kind.
 
     "part_0007_color.png" with "part_0007_depth.png" is "part_0007"; "color/7.png" with "depth/0007.png" is "7". Where
-    parts would have one name, their folders' names come before it, and then a number after it.
-
-    Args:
-        taken: names of other parts.
+    parts would have one name, their folders' names come before it, and then a number after it. ``taken``: names of
+    others.
     """
     plain_names = [_shared_name(files) for files in parts]
     often = Counter(plain_names) + Counter(taken)
@@ -204,20 +198,6 @@ def _lonely(source, found, one, other):
     told = {p.relative_to(source).as_posix(): f"{p}: no {other} of its name or number" for p in found.missing}
     told.update({p.relative_to(source).as_posix(): f"{p}: no {one} of its name or number" for p in found.extra})
     return told
-
-
-def _masks(source, anchors, masks, what):
-    """({anchor: its masks}, {name: why a file has no partner})."""
-    found = match(anchors, masks, source)
-    if not found.complete:  # several masks of one part: their names begin as the part's does
-        named = {anchor: plain(anchor.stem) for anchor in anchors}
-        begun = {a: tuple(m for m in masks if own and plain(m.stem)[: len(own)] == own) for a, own in named.items()}
-        if sorted(m for several in begun.values() for m in several) == sorted(masks):
-            given = {anchor: several for anchor, several in begun.items() if several}
-            bare = found._replace(missing=tuple(a for a in anchors if a not in given), extra=())
-            return given, _lonely(source, bare, what, "mask")
-    found = _match(source, anchors, masks, "mask")
-    return {a: (mask,) for a, mask in found.partner.items()}, _lonely(source, found, what, "mask")
 
 
 def _unread(source, others, labels, unmasked):

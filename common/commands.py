@@ -85,13 +85,13 @@ def prose_and_examples(text: str | None) -> tuple[str, str]:
 
 
 def add_values(parser: argparse._ActionsContainer, *flags: tuple[str, Callable[[str], Any], Any, str, str]) -> None:
-    """Add flags that take one value; each is (name, type, default, how --help calls the value, help text)."""
+    """Add flags of one value; each is (name, type, default, how --help calls the value, help text)."""
     for name, kind, default, metavar, text in flags:
         parser.add_argument(f"--{name}", type=kind, default=default, metavar=metavar, help=text)
 
 
 def add_switches(parser: argparse._ActionsContainer, *flags: tuple[str, str]) -> None:
-    """Add flags without a value, off by default; each is (name, help text)."""
+    """Add flags without a value; each is (name, help text)."""
     for name, text in flags:
         parser.add_argument(f"--{name}", action="store_true", help=text)
 
@@ -108,23 +108,20 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 
 
 def add_networks(parser: argparse._ActionsContainer) -> None:
-    """Add to the parser of a command that runs a saved model: where its networks' weights are, and --device."""
-    where = Path("checkpoints")
-    parser.add_argument("--checkpoint_dir", type=Path, default=where, metavar="DIR", help="folder of the checkpoints")
+    """Add to a parser where the networks' weights are, and --device."""
     text = "UFF checkpoint (default: in --checkpoint_dir, or where it was at the fit)"
-    parser.add_argument("--fusion_module_path", type=Path, metavar="FILE", help=text)
+    add_values(
+        parser,
+        ("checkpoint_dir", Path, Path("checkpoints"), "DIR", "folder of the checkpoints"),
+        ("fusion_module_path", Path, None, "FILE", text),
+    )
     add_device(parser)
 
 
 def add_workers(parser: argparse._ActionsContainer) -> None:
     """Add --workers to the parser of a command that reads many files."""
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1, MOST_PROCESSES),
-        default=available_cores(),
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    workers = number(int, 1, MOST_PROCESSES)
+    add_values(parser, ("workers", workers, available_cores(), "N", "processes (default: all cores)"))
 
 
 def available_cores() -> int:
@@ -133,16 +130,10 @@ def available_cores() -> int:
 
 
 def run_command(program: str, args: Any, work: Callable[[Any], int], goes_on: str = "interrupted") -> int:
-    """Run a command's work; an error or interruption becomes one line on stderr and an exit code.
+    """Run ``work(args)``; returns its exit code, REFUSED after InputError, FAILED after OSError, Ctrl-C or SIGTERM.
 
-    Args:
-        program: name before each message, such as "rescore.py".
-        args: options with ``quiet``, which applies to the whole work.
-        work: function of ``args`` that returns an exit code.
-        goes_on: message after an interruption.
-
-    Returns:
-        Exit code: that of ``work``; REFUSED after InputError; FAILED after OSError, Ctrl-C or SIGTERM.
+    An error or interruption becomes one line on stderr that begins with ``program``; ``goes_on`` is what is said after
+    an interruption. ``args.quiet`` applies to the whole work.
     """
     try:
         with progress.quietly(args.quiet), first_signal_stops(program):

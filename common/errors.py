@@ -7,8 +7,7 @@ import sys
 class InputError(Exception):
     """Bad input: the message is one line that says which file, what is wrong and what to do.
 
-    A ``DataLoader`` worker passes its whole traceback as the message; only its last line, the original message, is
-    kept.
+    Of a traceback, which a ``DataLoader`` worker passes as the message, only the last line is kept.
     """
 
     def __init__(self, message: object) -> None:
@@ -19,8 +18,7 @@ class InputError(Exception):
 
 
 def tell(program: str, text: object) -> None:
-    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix: print()
-    may write text and newline separately."""
+    """Write the line "<program>: <text>" to stderr in one write, so that lines of several processes do not mix."""
     sys.stderr.write(f"{program}: {text}\n")
     sys.stderr.flush()
 

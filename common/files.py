@@ -20,9 +20,7 @@ TEMPORARY = re.compile(r"\..+\.(\d+)@([^@]+)\.[^.]+\.tmp")
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[str]:
     """Yield a temporary path beside ``path``; if the block succeeds, the file is fsync'ed and renamed to ``path``.
-
-    Raises:
-        OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
+    Raises OSError: it names ``path`` if the system does not say which file could not be written, as with a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +44,7 @@ def atomic_path(path: str | Path) -> Iterator[str]:
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` in one step.
-
-    Newlines are kept as given; bytes that were read with surrogateescape are written unchanged.
-    """
+    """Write ``text`` as UTF-8 to ``path`` in one step, newlines and bytes of surrogateescape as given."""
     with atomic_path(path) as temporary:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
@@ -71,10 +66,7 @@ def remove_leftovers(folder: str | Path) -> list[Path]:
 
 def check_writable(folder: str | Path) -> None:
     """Create ``folder`` and write and remove a probe file in it.
-
-    Raises:
-        InputError: the folder cannot be made or written.
-    """
+    Raises InputError: the folder cannot be made or written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:

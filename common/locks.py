@@ -26,11 +26,8 @@ def holder_of(path: Path) -> Path:
 def hold(path: Path, busy: Callable[[str], str]) -> Iterator[None]:
     """Hold the lock file ``path`` while the block runs. The system frees it when the process ends, however it ends.
 
-    Args:
-        busy: function of the holder, such as "process 7 on host" → the message if another process holds it.
-
-    Raises:
-        Busy: another process holds it.
+    ``busy``: function of the holder, such as "process 7 on host", that returns the message if it is held.
+    Raises Busy: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(path), holder_of(path)

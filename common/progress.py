@@ -1,5 +1,4 @@
-"""Progress of long loops, and notes; --quiet switches both off. Progress is a bar on a terminal, and a line per minute
-elsewhere, such as in a log file."""
+"""Progress of long loops, and notes; --quiet switches both off."""
 
 import contextlib
 import sys
@@ -31,25 +30,14 @@ def is_quiet() -> bool:
 
 
 def note(text: str, file: TextIO | None = None) -> None:
-    """Print something that a user may like to know but has not asked for; nothing with --quiet.
-
-    Args:
-        text: one or more lines.
-        file: stream (default: standard output).
-    """
+    """Print to ``file`` (default: standard output) what a user may like to know but has not asked for."""
     if not _quiet:
         print(text, file=file, flush=True)
 
 
 def track(items: Iterable[T], total: int, label: str, unit: str = "part") -> Iterator[T]:
-    """Yield ``items`` and show the progress.
-
-    Args:
-        items: iterable.
-        total: number of items that will come.
-        label: what is being done, such as "bagel: memory bank".
-        unit: what one item is called.
-    """
+    """Yield ``items``, of which ``total`` will come, and show the progress: a bar on a terminal, elsewhere a line per
+    minute. ``label``: what is being done, such as "bagel: memory bank"; ``unit``: what one item is called."""
     from tqdm import tqdm  # imported here, so that --help answers at once
 
     terminal = sys.stderr.isatty()

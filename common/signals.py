@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: the first one stops a command; further ones do not disturb it while it writes its results.
 
-A signal that was ignored when the command began (nohup, a shell's background job) stays ignored. The handler raises
-nothing where the exception would be lost or do harm: in a finaliser, in a ``held`` block, while workers are started.
-There it remembers the stop: the end of the block, or the next step of a long loop, raises it.
+A signal that was ignored when the command began (nohup, a shell's background job) stays ignored. In a ``held`` block,
+and while workers are started, the handler raises nothing but remembers the stop: the end of the block, or the next step
+of a long loop, raises it.
 """
 
 import contextlib
@@ -13,11 +13,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import NoReturn
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
-WEAK = ("weakref.py", "_weakrefset.py")  # in functions of these files Python ignores exceptions
 MOMENT = 0.05  # seconds until a worker looks again whether its ``held`` block has ended
 PATIENCE = 2  # seconds that a worker waits for its parent, which got the signal too, to end it in an orderly way
 
@@ -29,11 +27,8 @@ class _State:
 
 
 def raise_if_stopping() -> None:
-    """Raise KeyboardInterrupt if the user has asked for a stop.
-
-    Long loops call this before each step. Usually the signal has raised the same exception already. But a library may
-    have dropped it, and then the loop would run to its end.
-    """
+    """Raise KeyboardInterrupt if the user has asked for a stop. Long loops call this before each step: a library, or a
+    finaliser, may have dropped the exception that the signal raised."""
     if _State.stopping:
         _State.raised = True
         raise KeyboardInterrupt
@@ -53,11 +48,8 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def beginning_workers() -> Iterator[None]:
-    """Start worker processes in this block: signals reach them only after they have called ``begin_worker``, which they
-    must do first.
-
-    ``ProcessPoolExecutor`` starts them in ``submit`` and ``map``, ``DataLoader`` in ``__iter__``.
-    """
+    """Start worker processes in this block (``ProcessPoolExecutor``: in ``submit`` and ``map``, ``DataLoader``: in
+    ``__iter__``). Signals reach them only after ``begin_worker``, which they must call first."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -98,17 +90,15 @@ def _leave(*_: object) -> None:
 @contextlib.contextmanager
 def first_signal_stops(program: str) -> Iterator[None]:
     """While the block runs, the first Ctrl-C or SIGTERM raises KeyboardInterrupt; further ones only print a line.
-
-    It does nothing outside the main thread, since only that can have signal handlers.
-    """
+    Outside the main thread, which alone can have signal handlers, it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     patience = f"{program}: stopping already: what is finished is being written\n".encode()
 
-    def stop(_: object, frame: FrameType | None) -> None:
+    def stop(*_: object) -> None:
         already, _State.stopping = _State.stopping, True
-        if not (_State.raised or _State.holds or _in_finaliser(frame)):
+        if not (_State.raised or _State.holds):
             raise_if_stopping()
         elif already:
             with contextlib.suppress(OSError):
@@ -142,12 +132,3 @@ def run_to_the_end(main: Callable[[], int | None]) -> NoReturn:
     for number in used:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
-
-
-def _in_finaliser(frame: FrameType | None) -> bool:
-    """Whether Python would ignore an exception raised in ``frame``."""
-    while frame:
-        if frame.f_code.co_name == "__del__" or os.path.basename(frame.f_code.co_filename) in WEAK:
-            return True
-        frame = frame.f_back
-    return False

@@ -1,8 +1,7 @@
 """How many threads this process computes with: ``--threads N``, or as many as cores are free.
 
-Threads of one product wait for each other. Where other programs need the cores too, the slowest thread keeps all
-others waiting, and while they wait they spin and hold the cores that it needs. So a thread more than cores are free
-makes work slower, not faster, and waiting threads sleep here.
+Threads of one product wait for each other, and spin meanwhile on the cores that the slowest needs. So a thread more
+than cores are free makes work slower, not faster, and waiting threads sleep here.
 """
 
 import os
@@ -16,11 +15,8 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def set_threads(count: Optional[int] = None) -> int:
-    """Compute with ``count`` threads from now on; returns the number.
-
-    None: what OMP_NUM_THREADS says, otherwise :func:`free_cores`. Best called before torch is imported: then waiting
-    threads sleep too. It may be called again, for instance before each part of a station that runs for days.
-    """
+    """Compute with ``count`` threads from now on (None: OMP_NUM_THREADS, or :func:`free_cores`); returns the number.
+    Called before torch is imported, waiting threads sleep too."""
     if count is None:
         given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
         count = int(given) if given.isdigit() and int(given) else free_cores()
@@ -40,16 +36,14 @@ def allowed_cores() -> int:
 
 
 def free_cores() -> int:
-    """Number of allowed cores that no other program keeps busy at present, at least 1; takes a tenth of a second.
-
-    Without an affinity (macOS, Windows) all of the machine's cores are watched.
-    """
+    """Number of allowed cores that no other program keeps busy at present, at least 1; takes a tenth of a second."""
     import psutil
 
     before = psutil.Process().cpu_times()
     shares = psutil.cpu_percent(interval=SECONDS, percpu=True)
     after = psutil.Process().cpu_times()
     mine = after.user + after.system - before.user - before.system  # by other threads of this process
+    # without an affinity (macOS, Windows) all of the machine's cores are watched
     here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(shares))
     busy = sum(shares[core] for core in here if core < len(shares)) / 100 - mine / SECONDS
     free = len(here) - int(max(busy, 0) + 1 - BUSY)
@@ -57,23 +51,17 @@ def free_cores() -> int:
 
 
 def cgroup_limit(root: Path = CGROUP) -> Optional[float]:
-    """Cores' worth of processor time that the cgroup (version 2 or 1) below ``root`` allows; None: no limit."""
+    """Cores' worth of processor time that the cgroup (version 2) below ``root`` allows; None: no limit."""
     for folder in (root / _own_group(), root):
         try:
             quota, period = (folder / "cpu.max").read_text().split()
             return None if quota == "max" else int(quota) / int(period)
         except (OSError, ValueError):
             pass
-        try:
-            limit, per = (int((folder / "cpu" / f"cpu.cfs_{of}_us").read_text()) for of in ("quota", "period"))
-            return None if limit < 0 else limit / per
-        except (OSError, ValueError):
-            pass
     return None
 
 
 def _own_group() -> str:
-    """The path of this process's cgroup below the root; "" if there is none."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -12,7 +12,7 @@ VALIDATION, FOLDER, SHARE, NONE = "validation", "folder", "share", "none"
 
 
 class CalibrationFiles(NamedTuple):
-    """The source of the calibration parts, and their files (no files if the source is NONE)."""
+    """The source of the calibration parts, and their files: none if the source is NONE."""
 
     source: str
     where: str
@@ -21,10 +21,7 @@ class CalibrationFiles(NamedTuple):
 
 def calibration_choice(text):
     """The value of --calibration: "validation", "none", or a share between 0 and 1.
-
-    Raises:
-        ValueError: the text is none of these.
-    """
+    Raises ValueError: the text is none of these."""
     if text in (VALIDATION, NONE):
         return text
     share = float(text)
@@ -34,18 +31,12 @@ def calibration_choice(text):
 
 
 def calibration_files(dataset_path, category, choice=None, folder=None, held_out=(), with_clouds=True):
-    """CalibrationFiles of a category.
+    """CalibrationFiles of a category in the folder ``dataset_path``.
 
-    Args:
-        dataset_path: folder of the categories.
-        choice: value from :func:`calibration_choice`; None: the validation split if there is one, else no parts.
-        folder: --calibration_dir or None. A sub-folder with the category's name is used if there is one, else the
-            folder itself.
-        held_out: [(rgb, xyz, gt)] of the held-out training parts, if ``choice`` is a share.
-        with_clouds: whether the method reads clouds; if not, they may be missing.
-
-    Raises:
-        InputError: the calibration parts are missing, or their files do not pair.
+    ``choice``: of :func:`calibration_choice`; None: the validation split, if there is one. ``folder``:
+    --calibration_dir, or its sub-folder of the category's name; None: not given. ``held_out``: [(rgb, xyz, gt)] of
+    held-out training parts, if ``choice`` is a share. Without ``with_clouds``, clouds may be missing.
+    Raises InputError: the calibration parts are missing, or their files do not pair.
     """
     root = Path(dataset_path)
     if folder is not None:

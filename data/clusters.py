@@ -1,13 +1,9 @@
 """The largest DBSCAN cluster of a dense 3-D point cloud, computed exactly and with little memory.
 
-DBSCAN needs each point's neighbours within eps. If there are thousands (0.2 mm between points, an eps of 6 mm), listing
-them takes gigabytes. This code cuts space into cubes of side eps/√3, so all points of a cube are neighbours of each
-other. A cube of at least ``min_points`` points needs no search, and cubes are joined instead of points. The few points
-in other cubes are counted with a k-d tree.
-
-This is own code, since the libraries are far too slow and need too much memory. On a generated scan of 900×900 pixels
-(172,000 points off the plane), with one thread and the same resulting mask, this code took 0.3 s of processor time and
-25 MiB; scikit-learn 1.9 (k-d tree) took 20 s and 3,490 MiB; Open3D 0.20 took 42 s and 1,400 MiB.
+Space is cut into cubes of side eps/√3, whose points are all neighbours: a cube of at least ``min_points`` points needs
+no search, and cubes are joined instead of points. Own code, since listing neighbours takes gigabytes: of 172,000 points
+it took 0.3 s and 25 MiB, scikit-learn 1.9 (k-d tree) 20 s and 3,490 MiB, Open3D 0.20 42 s and 1,400 MiB, for the same
+mask.
 """
 
 import numpy as np
@@ -20,17 +16,11 @@ BLOCK = 10_000  # points whose neighbours are listed at once
 
 
 def largest_cluster(points, eps, min_points):
-    """Members of the largest DBSCAN cluster; noise is no cluster.
+    """[N] bool: members of the largest DBSCAN cluster of ``points`` [N, 3] float64; all False without a core point.
 
-    Args:
-        points: [N, 3] float64.
-        eps: two points at most this far apart are neighbours.
-        min_points: a point with at least this many neighbours, itself included, is a core point.
-
-    Returns:
-        [N] bool; all False if there is no core point. The result equals the largest cluster of scikit-learn's DBSCAN
-        with exact distances: clusters are numbered by their first core point, a border point near several clusters
-        belongs to the lowest number, and of equally large clusters the lowest number is taken.
+    Two points at most ``eps`` apart are neighbours; a core point has at least ``min_points`` of them, itself included.
+    The result equals the largest cluster of scikit-learn's DBSCAN with exact distances: clusters are numbered by their
+    first core point, a border point belongs to the lowest number, and of equally large clusters the lowest is taken.
     """
     if not len(points):
         return np.zeros(0, bool)
@@ -55,8 +45,7 @@ def largest_cluster(points, eps, min_points):
 
 
 def _join(groups, pairs, eps):
-    """Component [len(groups)] of each group of points; two groups of ``pairs`` [P, 2] join if two of their points are
-    within eps."""
+    """Component [len(groups)] of each group of points; groups of ``pairs`` [P, 2] join if two points are within eps."""
     # these middle points alone decide most pairs
     middle = np.array([group[((group - group.mean(0)) ** 2).sum(1).argmin()] for group in groups])
     near = ((middle[pairs[:, 0]] - middle[pairs[:, 1]]) ** 2).sum(1) <= eps**2
@@ -84,7 +73,7 @@ def _by_first(label):
 
 
 def _label_borders(label, points, core, eps):
-    """Give each point that is not a core point the lowest label of the core points within eps, in place."""
+    """Give each other point the lowest label of the core points within eps, in place."""
     tree, labels, others = cKDTree(points[core]), label[core], np.flatnonzero(~core)
     for block in np.split(others, range(BLOCK, len(others), BLOCK)):
         # fewer than min_points each, or the point would be a core point itself

@@ -1,9 +1,7 @@
-"""Shared by the preprocessing commands and the import: which samples there are, their conversion in one or more
-processes, and preprocessing.json.
+"""Shared by the preprocessing commands and the import: jobs, their conversion in processes, and preprocessing.json.
 
 A command lists its samples as jobs. A job is done if its mark exists, the file that it writes last. So a stopped run
-continues where it was, and a second run finds nothing to do. A sample that cannot be converted is recorded; the others
-are still converted.
+continues where it was. A sample that cannot be converted is recorded; the others are still converted.
 """
 
 import functools
@@ -24,7 +22,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
+from common.commands import FAILED, FINE, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.files import atomic_path, atomic_write_text, check_writable
 from common.progress import is_quiet
@@ -70,7 +68,7 @@ def build_parser(prog, text, dataset_type):
 def command_parser(prog, text):
     """Parser of a command whose docstring is ``text``: its first line is the description, the rest the epilog."""
     description, epilog = text.splitlines()[0], prose_and_examples(text)[1]
-    return Parser(prog=prog, description=description, formatter_class=HelpFormatter, epilog=epilog)
+    return Parser(prog=prog, description=description, epilog=epilog)
 
 
 def run(program, parser, argv, work):
@@ -80,12 +78,9 @@ def run(program, parser, argv, work):
 
 
 def find_categories(root, asked, dataset_type, target=None):
-    """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones that
-    exist in ``root``.
-
-    Raises:
-        InputError: as ``data.names.find_categories``; ``root`` has no category; or writing to ``target`` could change
-            the download: it is the download itself or lies in one of its categories.
+    """{official name, or the user's own: folder} of the categories ``asked`` for; by default of all official ones in
+    ``root``.
+    Raises InputError: as ``data.names.find_categories``; ``root`` has no category; or ``target`` lies in the download.
     """
     official = {same_name(name): name for name in CATEGORIES[dataset_type]}
     asked = asked or [name for name in official.values() if find_folder(root, name)]  # refuses two of one name
@@ -103,12 +98,8 @@ def find_categories(root, asked, dataset_type, target=None):
 
 
 def list_jobs(categories, of_category, looked_for):
-    """([Job], {sample: what it lacks}) of the categories {name: folder}.
-
-    Args:
-        of_category: function of a name and a folder that returns the same for one category.
-        looked_for: text on the files that are samples, for a category that has none.
-    """
+    """([Job], {sample: what it lacks}) of the categories {name: folder}. ``of_category`` returns the same for a name
+    and a folder; ``looked_for``: text on the files that are samples."""
     jobs, unpaired = [], {}
     for category, folder in categories.items():
         own, lacking = of_category(category, folder)
@@ -126,10 +117,7 @@ def job_of(target, name, convert, files, *settings):
 
 def check_sizes(path, rgb, *others):
     """Make sure that the ``others``, each (path, array [H, W, ...] or None), have the size of ``rgb`` from ``path``.
-
-    Raises:
-        InputError: they have not.
-    """
+    Raises InputError: they have not."""
     for other, array in others:
         if array is not None and array.shape[:2] != rgb.shape[:2]:
             own, wanted = (f"{of.shape[0]}×{of.shape[1]}" for of in (array, rgb))
@@ -137,13 +125,8 @@ def check_sizes(path, rgb, *others):
 
 
 def save_sample(folder, name, rgb, xyz, gt=None):
-    """Write a sample's files under the defect folder ``folder``; the picture comes last and marks the sample as done.
-
-    Args:
-        rgb: [H, W, 3] uint8.
-        xyz: [H, W, 3] float32.
-        gt: [H, W] uint8; None for a sample without a mask.
-    """
+    """Write a sample's ``rgb`` [H, W, 3] uint8, ``xyz`` [H, W, 3] and ``gt`` [H, W] uint8 or None under the defect
+    folder ``folder``; the picture comes last and marks the sample as done."""
     if gt is not None:
         _save_png(mark_of(folder, name, "gt"), gt)
     with atomic_path(Path(folder) / "xyz" / f"{name}.tiff") as temporary:
@@ -153,7 +136,7 @@ def save_sample(folder, name, rgb, xyz, gt=None):
 
 
 def mark_of(folder, name, kind="rgb"):
-    """Path of a sample's picture, which marks the sample as done; with ``kind`` "gt" the path of its mask."""
+    """Path of a sample's picture, or with ``kind`` "gt" of its mask."""
     return Path(folder) / kind / f"{name}.png"
 
 
@@ -235,10 +218,7 @@ def _attempt(job):
 
 def read_record(folder):
     """Content of preprocessing.json in ``folder``; {} if there is none.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    Raises InputError: the file cannot be read."""
     path = Path(folder) / RECORD
     if not path.exists():
         return {}
@@ -252,19 +232,11 @@ def read_record(folder):
 
 
 class Record:
-    """preprocessing.json of a folder: the command and its options, versions of packages, and the results.
+    """preprocessing.json of ``folder``: program, command and options, versions of packages, and the results.
 
-    Args:
-        folder: where the file lies.
-        program: the command's name.
-        command: its arguments.
-        options: the parsed options.
-        decisive: names of the options that change what is written.
-        coordinates: unit of the coordinates written: metres, millimetres or pixels. An examination relies on it.
-
-    Raises:
-        InputError: the folder was written by another command or with other decisive options, or its record cannot be
-            read.
+    ``decisive``: names of the options that change what is written; ``coordinates``: metres, millimetres or pixels, on
+    which an examination relies.
+    Raises InputError: another command, or other decisive options, wrote the folder, or its record cannot be read.
     """
 
     def __init__(self, folder, program, command, options, decisive=(), coordinates="metres"):
@@ -295,7 +267,7 @@ class Record:
 
     def finish(self, outcome, categories, extra):
         """Write the counts, failures and warnings of a run over ``categories``, and what is ``extra``, unless the run
-        changed nothing. Failures and warnings of other categories are kept, and warnings of samples done before."""
+        changed nothing. Those of other categories are kept, and warnings of samples done before."""
 
         def kept(key, skipped=()):
             earlier = self.earlier.get(key, {}).items()
@@ -319,17 +291,10 @@ class Record:
 
 
 def convert(record, target, categories, jobs, unpaired, workers, publish=None):
-    """Do ``jobs``, write ``record`` and print the results; returns (exit code, Outcome).
-
-    Args:
-        target: folder that is written to.
-        categories: names of the categories of this run.
-        unpaired: {sample: reason} for samples that could not become a job.
-        publish: function of the Outcome that is called before the record is written; it returns more of its content.
-
-    Raises:
-        InputError: there is no sample, or ``target`` cannot be written to.
-    """
+    """Do ``jobs``, write to ``target``, keep the ``record`` and print the results; returns (exit code, Outcome).
+    ``unpaired``: {sample: reason} for samples that could not become a job; ``publish``: function of the Outcome, called
+    before the record is written, that returns more of its content.
+    Raises InputError: there is no sample, or ``target`` cannot be written to."""
     if not jobs:
         raise InputError(next(iter(unpaired.values()), None) or "no sample found")
     if not all(job.mark.exists() for job in jobs):

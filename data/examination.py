@@ -1,8 +1,7 @@
 """Examines a data set before a run: reads every file, and lists all that would stop the run or spoil its results.
 
-``main.py``, ``tools/check_dataset.py``, ``tools/predict.py`` and the data set classes use the same reading functions. A
-run reads the files with the ``Reading`` that the examination found. The examination refuses nothing; its caller decides
-from the findings of the level "fault".
+It reads with the functions of a run, and a run reads as the ``Reading`` says that is found here. Nothing is refused:
+the caller decides from the findings of the level "fault".
 """
 
 from concurrent.futures import ProcessPoolExecutor
@@ -44,8 +43,7 @@ class Category(NamedTuple):
     reading: Reading  # how a run has to read the category's files
 
     def texts(self, level, shown=None) -> list:
-        """The texts of a level of ``data.findings.LEVELS``: of each kind the first ``shown`` (None: all), and how many
-        more there are."""
+        """The texts of a level of LEVELS: of each kind the first ``shown`` (None: all), and how many more."""
         found: dict = {}
         for kind, text in self.findings:
             if LEVEL_OF[kind] == level:
@@ -63,16 +61,10 @@ class Category(NamedTuple):
 
 
 def examine(dataset_path, categories, splits=SPLITS, options=Options(), workers=1, calibration_dir=None):
-    """Examine a data set; yields each Category as soon as it is done.
+    """Examine the ``categories`` in the folder ``dataset_path``; yields each Category as soon as it is done.
 
-    Args:
-        dataset_path: folder of the categories.
-        categories: names of their folders.
-        splits: splits that a run reads; of ``validation``, only ``good`` is read, and it need not be there.
-        options: Options.
-        workers: number of processes.
-        calibration_dir: a folder of parts that are read as well: its sub-folder with the category's name, if there is
-            one. None: there is none.
+    ``splits``: that a run reads; of ``validation`` only ``good``, and it need not be there. ``calibration_dir``: a
+    folder of parts that are read as well, or its sub-folder of the category's name.
     """
     pool = None
     try:
@@ -102,18 +94,11 @@ def examine(dataset_path, categories, splits=SPLITS, options=Options(), workers=
 
 
 def examine_scan(files, reading=Reading(), options=Options(), usual=Facts(), contents=None):
-    """Examine a scan that is to be judged, as training parts are examined.
+    """Examine a scan (``data.scans.PartFiles``) that is to be judged, as training parts are examined: ((level, kind,
+    text), ...), "fault" if it cannot be read, has no point or is in another unit, "warning" if a verdict may be wrong.
 
-    Args:
-        files: ``data.scans.PartFiles``.
-        reading: the Reading that the model's training parts were read with.
-        options: Options of the model's run; ``min_points`` 0: it reads no clouds.
-        usual: what the training parts have in common, see ``data.splits.usual_of``.
-        contents: ``data.scans.Contents`` of the files, if they are read already.
-
-    Returns:
-        Tuple of (level, kind, text): "fault" if the part cannot be read, has no point or is in another unit, "warning"
-        if a verdict may be wrong. Level and kind are those of LEVELS, each text names the file.
+    ``reading``, ``options`` and ``usual`` (see ``data.splits.usual_of``) are those of the model's training parts;
+    ``contents``: ``data.scans.Contents``, if the files are read already.
     """
     options = options._replace(unit=reading.unit, zero_points=reading.zero_points)
     part = TestedPart("scan", GOOD, Part(files.rgb, files.xyz))
@@ -161,7 +146,6 @@ def _list(folder, splits, options):
 
 
 def _unread(split, folder):
-    """The Row of a defect folder that a run does not read."""
     return Row(split, folder.name, {kind: len(part_files(folder, kind)) for kind in SUFFIXES}, False, ())
 
 
@@ -176,7 +160,6 @@ def _parts(folder, split, pairing):
 
 
 def _calibration(folder, name, options):
-    """(Row, findings) of the parts in --calibration_dir."""
     place = find_folder(folder, name) or folder
     try:
         scans = find_scans(place, with_clouds=bool(options.min_points))
@@ -189,7 +172,6 @@ def _calibration(folder, name, options):
 
 
 def _read(jobs, pool, name):
-    """[Facts] of the Jobs of the category ``name``."""
     with beginning_workers():
         found = pool.map(read_part, jobs) if pool else map(read_part, jobs)
     return list(tqdm(found, total=len(jobs), desc=f"{name}: examining", unit="part", leave=False, disable=None))

@@ -17,8 +17,7 @@ LEVELS = {  # the kinds of findings
     "fault": "pairing,folders,unreadable,picture,cloud,mask,no points,no clouds,unit,mixed units",
     # may spoil them
     "warning": "broken,missing,zero points,few points,mask empty,mask large,mask of good,mask background,aspect,"
-    "outline,orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks,"
-    "paired by position",
+    "outline,orientation,twice,unusual,other recording,one class,folder skipped,files not read,no masks",
     # assumptions
     "note": "paired by number,16-bit picture,tiff layout,convention,pictures alone",
 }
@@ -83,18 +82,8 @@ def settle_missing(facts):
 
 
 def judge(root, name, rows, options, missing):
-    """Judge a category.
-
-    Args:
-        root: folder of the data set.
-        name: name of the category.
-        rows: Rows with facts.
-        options: Options.
-        missing: see ``settle_missing``.
-
-    Returns:
-        ([(kind, text)], Reading); the kind is one of LEVELS.
-    """
+    """([(kind of LEVELS, text)], Reading) of the category ``name`` in the folder ``root``, whose Rows have facts;
+    ``missing``: see ``settle_missing``."""
     parts, convention = [part for row in rows for part in row.parts], read_convention(root)
     found = [finding for part in parts for finding in judge_part(part, options, convention)]
     tested = {part.defect != GOOD for part in parts if part.split == "test"}
@@ -120,10 +109,8 @@ def read_convention(root):
 
 
 def counted(facts, zero_points):
-    """(number of a part's points at the run's size, number of distinct points).
-
-    Without ``zero_points``, as released, points with any coordinate 0 do not count.
-    """
+    """(number of a part's points at the run's size, of distinct points). Without ``zero_points``, as released, points
+    with any coordinate 0 do not count."""
     return (facts.points or 0) + zero_points * facts.edge_points, facts.distinct + zero_points * facts.edge_distinct
 
 
@@ -150,7 +137,6 @@ def judge_part(part, options, convention=None):
 
 
 def _judge_cloud(facts, options, convention):
-    """Yield (kind, text)."""
     count, distinct = counted(facts, options.zero_points)
     if not count:
         text = "no valid point is left (x, y and z non-zero and finite); remove or rescan this part"
@@ -173,14 +159,12 @@ def _judge_cloud(facts, options, convention):
 
 
 def _judge_mask(facts, options, defective):
-    """Yield (kind, text)."""
     if not defective:
         if facts.mask_share:
             yield "mask of good", "mask of a good part is not empty; a run takes the part as good"
         return
     if not facts.mask_share:
-        text = f"mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it; the largest value in "
-        yield "mask empty", f"{text}the file is {facts.mask_largest:g}"
+        yield "mask empty", f"mask of a defective part is empty at {MASK_SIZE}×{MASK_SIZE}, as a run reads it"
         return
     if facts.mask_background:
         text = f"nothing in it is black or transparent; {facts.mask_background}, which fills most of it, is taken as "
@@ -194,8 +178,7 @@ def _judge_mask(facts, options, defective):
 
 
 def _units(folder, parts, options, convention):
-    """[(kind, text)]: parts in another unit than the training parts, else coordinates in another unit than they should
-    be in."""
+    """[(kind, text)]: parts in another unit than the training parts, else coordinates in an unexpected one."""
     sized = [p for p in parts if p.facts.extent and (p.facts.points or 0) + p.facts.edge_points >= ENOUGH]
     if not sized:
         return []
@@ -224,18 +207,10 @@ def times_as_large(facts, extent, distance):
 
 
 def unusual_parts(parts, options=Options()):
-    """Yield texts that name TestedParts unlike the training parts.
-
-    A part is unusual for one of these reasons:
-
-    - It lies elsewhere: its centre is farther from the training parts' centre than 3 times their extent, and than 10
-      times their usual spread.
-    - It reaches too far: its outermost points are over 10 times the training parts' extent apart. A few outliers are
-      enough.
-    - It is nearly empty: it has fewer than a twentieth of the training parts' points.
-    - It is a training or calibration part and stretches the range of their extents, distances, point spacings or
-      brightness: it lies more than 10 times their usual spread from the middle. Or it alone has no colour.
-    """
+    """Yield texts that name TestedParts unlike the training parts: far from their centre (3 times their extent, and 10
+    times their usual spread), reaching too far (the outermost points, a few are enough, 10 times their extent), nearly
+    empty (fewer than a twentieth of their points). Of training and calibration parts also those whose extent, distance,
+    point spacing or brightness lies more than 10 usual spreads from the middle, or that alone have no colour."""
     told: dict = {}
     for number, text in (*(_misplaced(parts, options) if options.min_points else ()), *_stretching(parts, options)):
         told.setdefault(number, []).append(text)
@@ -245,7 +220,6 @@ def unusual_parts(parts, options=Options()):
 
 
 def _misplaced(parts, options):
-    """Yield (number of a part, what is unusual about its place, reach or number of points)."""
     known = [p.facts for p in parts if p.split == "train" and p.facts.centre]
     if not known:
         return
@@ -267,7 +241,6 @@ def _misplaced(parts, options):
 
 
 def _stretching(parts, options):
-    """Yield (number of a training or calibration part, what of it lies far from the others)."""
     clouds = bool(options.min_points)
     normal = [(i, p.facts) for i, p in enumerate(parts) if p.split != "test" and (p.files.xyz or not clouds)]
     for what, least in STEADY.items() if clouds else [("brightness", STEADY["brightness"])]:
@@ -287,7 +260,6 @@ def _stretching(parts, options):
 
 
 def _copies(parts):
-    """Yield findings of files with the same content."""
     seen = {}
     for part in parts:
         for kind in ("tiff_hash", "picture_hash"):

@@ -28,24 +28,14 @@ class Isolated(NamedTuple):
 
 
 def isolate(rgb, xyz, seed=0, keep_touching=False):
-    """Isolate the part: all other measured pixels become 0 in rgb and xyz; pixels without a point keep their rgb.
+    """The part alone: all other measured pixels become 0 in ``rgb`` [H, W, 3] uint8 and ``xyz`` [H, W, 3] float32.
+    Pixels without a point (0) keep their rgb. ``seed``: of the search for the plane; ``keep_touching``: a part that
+    touches the frame is no error.
 
-    Args:
-        rgb: [H, W, 3] uint8.
-        xyz: [H, W, 3] float32, 0 where nothing was measured.
-        seed: seed of the search for the plane.
-        keep_touching: if True, a part that touches the frame is no error.
-
-    Returns:
-        Isolated, with new arrays.
-
-    Raises:
-        InputError: for one of three reasons; the caller has to add the file's name.
-            There is no plane: fewer than 50 of the frame's pixels are measured, or fewer than half of these lie within
-            0.004 m of the best plane.
-            Nothing is left: off the plane, no point has 30 points within 0.006 m.
-            The part touches the frame: a point of the largest cluster lies within 10 pixels of the image's edge, so the
-            part may be cut off, and the fitted plane may be tilted towards it.
+    Raises InputError, to which the caller adds the file's name: there is no plane (fewer than 50 of the frame's pixels
+    are measured, or fewer than half of these lie within 0.004 m of the best one); nothing is left (off the plane, no
+    point has 30 points within 0.006 m); or the part touches the frame of 10 pixels: it may be cut off, and the plane
+    tilted.
     """
     measured = xyz.any(axis=2)
     frame = np.ones(measured.shape, bool)
@@ -70,19 +60,12 @@ def isolate(rgb, xyz, seed=0, keep_touching=False):
 
 
 def find_plane(points, seed=0):
-    """Plane through most of the points by RANSAC: the draw with the most points within 0.004 m, refitted to these.
+    """(normal [3] of unit length, offset) of the plane through most of ``points`` [N, 3], with ``point @ normal`` =
+    offset.
 
-    This is own code, since it is the fastest and needs no large library: on the frame of a scan of 900×900 pixels with
-    a tenth off the plane, it took 0.1 s, Open3D 0.20 took 0.6 s, and RANSACRegressor of scikit-learn 1.9 took 2.5 s.
-
-    Args:
-        points: [N, 3] float64.
-
-    Returns:
-        (normal [3] of unit length, offset): points on the plane have ``point @ normal == offset``.
-
-    Raises:
-        InputError: too few points, or too few of them on the plane.
+    RANSAC: the draw with the most points within 0.004 m, refitted to these. Own code, the fastest: 0.1 s on the frame
+    of 900×900 pixels; Open3D 0.20 took 0.6 s, RANSACRegressor of scikit-learn 1.9 2.5 s.
+    Raises InputError: too few points, or too few of them on the plane.
     """
     if len(points) < DRAW_SIZE:
         few = f"{len(points)} of the frame's pixels are measured, {DRAW_SIZE} are needed"
@@ -109,10 +92,8 @@ def _fit(groups):
 
 
 def pad_square(array):
-    """Pad [H, W, ...] with zeros to a square whose side is the larger of H and W, rounded up to the next 100.
-
-    The array is centred; an odd row or column of padding goes to the bottom or right.
-    """
+    """Pad [H, W, ...] with zeros to a square whose side is the larger of H and W, rounded up to the next 100. The array
+    is centred; an odd row or column of padding goes to the bottom or right."""
     side = -(-max(array.shape[:2]) // STEP) * STEP
     before = [(side - own) // 2 for own in array.shape[:2]]
     widths = [(first, side - own - first) for first, own in zip(before, array.shape)]

@@ -4,7 +4,6 @@ import bisect
 import re
 import unicodedata
 from datetime import datetime, timezone
-from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -40,18 +39,14 @@ class Match(NamedTuple):
 
 
 def match(first, second, root: Optional[Path] = None) -> Match:
-    """The Match of two lists of paths.
+    """The Match of two lists of paths. The first rule that pairs all files is used, else the one that pairs most. The
+    numbers that differ only count if they pair all files of one kind.
 
-    The first rule that pairs all files is used, else the one that pairs most. Rules that look at one number or at one
-    word only count if they pair all files of one kind.
-
-    Args:
-        root: files below it belong together within the same folder (words for kinds aside), or across folders if their
-            names tell them apart. None: folders are not looked at.
+    ``root``: files below it belong together within the same folder (words for kinds aside), or across folders if their
+    names tell them apart; None: folders are not looked at.
     """
     best, doubles = Match({}, "", tuple(first), tuple(second)), ()
-    for how, weak, rule in _rules(first, second, root):
-        left, right = rule
+    for how, weak, (left, right) in _rules(first, second, root):
         keys = [_by_key(first, left), _by_key(second, right)]
         common = [key for key in keys[0] if key in keys[1]]
         twice = next((side[key] for side in keys for key in common if len(side[key]) > 1), None)
@@ -91,10 +86,8 @@ def numbers(text):
 
 
 def time_of(text) -> Optional[float]:
-    """Seconds of the time in a name (a date with a time, a time with fractions, seconds since 1970); None without one.
-
-    A number of 10 digits and more counts as seconds since 1970, with as many decimals as it has digits beyond 10.
-    """
+    """Seconds of the time in a name (a date with a time, a time with fractions, or 10 digits and more: seconds since
+    1970 and their decimals); None without one."""
     if found := DATE.search(text):
         try:
             *date, fraction = found.groups()
@@ -123,15 +116,13 @@ def _rules(first, second, root):
 
         yield "name", False, within(sides)
         yield "number", False, within(both(lambda texts: [numbers(text) or None for text in texts]))
-        yield "word", False, within(both(lambda texts: [plain(text) or None for text in texts]))
+        alone = () if folders else None  # "7/rgb.png" with "7/depth.png": the folder tells
+        yield "word", False, within(both(lambda texts, alone=alone: [plain(text) or alone for text in texts]))
         times = both(lambda texts: [time_of(text) for text in texts])
         if all(time is not None for side in times for time in side):
             yield "time", False, within(_same_time(*times))
             continue  # parts of times, such as the seconds alone, are no names
-        for function in (_differing, lambda texts: _one(texts, -1), lambda texts: _one(texts, 0)):
-            yield "number", True, within(both(function))
-        if min(map(len, sides)) > 1:
-            yield "word", True, within(both(_without_common_ends))
+        yield "number", True, within(both(_differing))
 
 
 def _by_key(paths, keys):
@@ -147,23 +138,12 @@ def _folder(path, root):
     return tuple(plain(part) for part in parts if plain(part))
 
 
-def _one(texts, position):
-    return [found[position] if (found := numbers(text)) else None for text in texts]
-
-
 def _differing(texts):
     """The numbers of each text at the places where the texts' numbers differ."""
     found = [numbers(text) for text in texts]
     columns = list(zip(*found)) if len({len(n) for n in found}) == 1 else []
     places = [i for i, column in enumerate(columns) if len(set(column)) > 1]
     return [tuple(n[i] for i in places) or None for n in found]
-
-
-def _without_common_ends(texts):
-    start = len(commonprefix(texts))
-    rest = [text[start:] for text in texts]
-    end = len(commonprefix([text[::-1] for text in rest]))
-    return [text[: len(text) - end] for text in rest]
 
 
 def _same_time(first, second):

@@ -32,12 +32,8 @@ def printable(path) -> str:
 
 
 def find_folder(root, name):
-    """The folder in ``root`` with this ``name``; else the one whose name differs only in case, "-", "_" and blanks;
-    None if there is none.
-
-    Raises:
-        InputError: several folders match that way, and none has exactly this name.
-    """
+    """The folder in ``root`` with this ``name``; else one that differs in case, "-", "_" and blanks; else None.
+    Raises InputError: several folders match that way, and none has exactly this name."""
     root = Path(root)
     folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
     # compared as text: a file system that ignores case would accept any spelling
@@ -50,15 +46,9 @@ def find_folder(root, name):
 
 
 def find_categories(dataset_path, dataset_type, asked=None):
-    """Folders of the categories ``asked`` for. By default those of the data set's official list, or, for the type
-    "folder", all that have ``train/good``.
-
-    Returns:
-        (names of the folders as they are on disk, each once; {name on the official list: why it has no folder}).
-
-    Raises:
-        InputError: the data set is missing; a category asked for is no plain name, has no folder, or several.
-    """
+    """(names of the folders of the categories ``asked`` for, {name on the official list: why it has no folder}). By
+    default those of the official list, or, for the type "folder", all that have ``train/good``.
+    Raises InputError: the data set is missing; a category asked for is no plain name, has no folder, or several."""
     root = Path(dataset_path)
     if not root.is_dir():
         mend = "give the folder that holds the data set's categories (main.py: --dataset_path)"

@@ -1,7 +1,6 @@
 """Reading organised point clouds, finding unmeasured pixels in them, and resizing them for a run.
 
-Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
-takes seconds to import.
+Torch is imported only where a tensor is made: preprocessing does without its seconds.
 """
 
 import logging
@@ -45,15 +44,10 @@ class Cloud(NamedTuple):
 
 
 def read_tiff(path, integers=False):
-    """Organised points [H, W, 3] of a tiff in the file's number type, NaN and inf included, and texts on what was
-    assumed about the file. Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
+    """(points [H, W, 3] of a tiff in its number type, NaN and inf included; texts on what was assumed).
 
-    Args:
-        integers: accept whole numbers as coordinates (which are then not in metres).
-
-    Raises:
-        InputError: the file is unreadable or truncated, holds no organised points (depth only, a list of points), or
-            holds whole numbers without ``integers``.
+    Planes (3, H, W) and three pages are read as x, y, z; a fourth channel is dropped.
+    Raises InputError: the file is unreadable, holds no organised points, or whole numbers without ``integers``.
     """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # else it prints a second, unclear message
     notes = ()
@@ -87,7 +81,7 @@ def read_tiff(path, integers=False):
 
 def channels_last(array, most=7):
     """(array, texts) of points [H, W, 3] in an array of three dimensions: planes (3 or 4, H, W) are moved to the end,
-    and of up to ``most`` channels the first three are taken. Other arrays are returned as they are."""
+    and of up to ``most`` channels the first three are taken. Other arrays stay."""
     notes, shape = (), array.shape
     if array.ndim != 3:
         return array, notes
@@ -100,11 +94,7 @@ def channels_last(array, most=7):
 
 
 def read_cloud(path, integers=False):
-    """Point cloud of a tiff: Cloud.
-
-    Raises:
-        InputError: as ``read_tiff``.
-    """
+    """The Cloud of a tiff; errors as ``read_tiff``."""
     points, notes = read_tiff(path, integers)
     kind = f"{points.shape[0]}×{points.shape[1]} {points.dtype}"
     with np.errstate(over="ignore"):  # a value too large for float32 becomes inf and counts as broken
@@ -126,31 +116,15 @@ def to_metres(cloud, reading):
 
 
 def read_tiff_organized_pc(path, reading=Reading()):
-    """Organised point cloud of a tiff.
-
-    Returns:
-        (points [H, W, 3] float32 in metres, number of pixels with NaN or inf). Such pixels become 0: background.
-
-    Raises:
-        InputError: as ``read_tiff``.
-    """
+    """(points [H, W, 3] float32 in metres, number of pixels with NaN or inf, now 0); errors as ``read_tiff``."""
     cloud = read_cloud(path, reading.unit != "m")
     return to_metres(cloud, reading), cloud.broken
 
 
 def read_unexamined(path, unit=None):
-    """Organised point cloud of a file that no examination has read, for preprocessing.
-
-    Args:
-        unit: of the coordinates. None: metres; the file is refused if its coordinates do not look like metres.
-
-    Returns:
-        (points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings
-        as texts).
-
-    Raises:
-        InputError: as ``read_tiff``; WrongUnit where the coordinates cannot be in ``unit``.
-    """
+    """(points [H, W, 3] float32 in metres, 0 where nothing was measured; number of pixels with NaN or inf; warnings) of
+    a file that no examination has read. ``unit`` None: metres.
+    Raises InputError: as ``read_tiff``, or WrongUnit: the coordinates cannot be in ``unit``."""
     cloud = read_cloud(path, (unit or "m") != "m")
     values = own_missing(cloud.points)
     missing = is_missing(cloud.points, values)
@@ -175,8 +149,7 @@ def own_missing(points):
 
 
 def is_missing(points, values):
-    """[H, W] bool: the pixels of ``points`` [H, W, 3] that hold one of the missing ``values`` (see Reading); None if
-    there are none."""
+    """[H, W] bool: the pixels of ``points`` [H, W, 3] that hold one of ``values`` (see Reading); None if none do."""
     found = None
     for value in values:
         here = np.logical_and.reduce([points[..., i] == np.float32(v) for i, v in enumerate(value) if v is not None])
@@ -185,16 +158,13 @@ def is_missing(points, values):
 
 
 def find_missing(points, pixels):
-    """Values that stand for "not measured": a tuple of (x, y, z), with None for a coordinate that may be anything.
+    """Values that stand for "not measured": a tuple of (x, y, z), None for a coordinate that may be anything.
+    ``points`` [N, 3] float32: those that are not 0, 0, 0; ``pixels``: how many the cloud has.
 
     A whole point is such a value if it fills at least 1 % of the pixels and is 10 times as frequent as the median
     point: no surface puts many pixels into one point. A single z is such a value if it fills at least 1 % and lies more
     than three extents of the surface away from it. So is a usual mark (-1, -9999, 65.535 …) that lies outside the
     surface or is far more frequent than any other z. Points of a coarse grid and a cloud of a single point are not.
-
-    Args:
-        points: [N, 3] float32, the points that are not 0, 0, 0.
-        pixels: number of pixels of the cloud.
     """
     least, found, rest = SHARE * pixels, [], points
     if len(points) < least:
@@ -210,7 +180,6 @@ def find_missing(points, pixels):
 
 
 def _missing_z(points, least):
-    """The z of ``points`` [N, 3] that stands for "not measured"; None if there is none."""
     z = points[:, 2]
     if len(z) < least:
         return None
@@ -238,8 +207,7 @@ def count_distinct(keys):
 
 
 def point_keys(points):
-    """[N] whole numbers, one per point of ``points`` [N, 3] float32: equal for equal points, almost surely different
-    for others."""
+    """[N] whole numbers of ``points`` [N, 3] float32: equal for equal points, almost surely different for others."""
     points = points + np.float32(0)  # -0 becomes 0
     x, y, z = (np.ascontiguousarray(points[:, i]).view(np.uint32).astype(np.uint64) for i in range(3))
     with np.errstate(over="ignore"):
@@ -254,8 +222,7 @@ def missing_text(values):
 
 
 def nearest_index(size, length):
-    """[size] positions that a nearest-neighbour resize takes from a side of ``length`` pixels, by torch's float32
-    rule."""
+    """[size] positions that torch's nearest-neighbour resize takes from a side of ``length`` pixels."""
     places = np.arange(size, dtype=np.float32) * (np.float32(length) / np.float32(size))
     return np.minimum(places.astype(np.int64), length - 1)
 
@@ -274,10 +241,7 @@ def organized_pc_to_depth_map(points):
 
 
 def valid_points(points, zero_points=False):
-    """[N] row-major positions of the pixels of ``points`` [3, S, S] that are not background.
-
-    A pixel is background if x, y or z is zero (the release's rule). With ``zero_points`` (this project's option), only
-    if all three are zero.
-    """
+    """[N] row-major positions of the pixels of ``points`` [3, S, S] that are not background. Background has x, y or z
+    zero (the release's rule); with ``zero_points`` all three."""
     there = points != 0
     return (there.any(0) if zero_points else there.all(0)).flatten().nonzero()[:, 0]

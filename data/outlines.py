@@ -10,14 +10,10 @@ PART = (0.03, 0.9)  # share of the picture that a part may take; else its outlin
 
 
 def misfit(picture, valid):
-    """Text on how the points are misplaced on the picture; None if they fit, or if picture or cloud shows no outline.
+    """Text on how the points are misplaced on a picture [S, S, 3]; None if they fit, or if no outline can be seen.
+    ``valid`` [S, S] bool: where the cloud has points. Both are stretched to S × S.
 
-    Args:
-        picture: [S, S, 3] grey levels, the whole picture stretched to S × S.
-        valid: [S, S] bool, where the cloud has points, stretched likewise.
-
-    An outline can be seen only if the border is plain: without points, and of one colour that clearly differs from the
-    foreground.
+    The border has to be plain: without points, and of one colour that clearly differs from the foreground.
     """
     part = foreground(picture)
     if part is None or _border(valid).mean() > 1 - PLAIN or not PART[0] <= valid.mean() <= PART[1]:
@@ -41,8 +37,7 @@ def misfit(picture, valid):
 
 
 def foreground(picture):
-    """[S, S] bool: the pixels of a picture [S, S, 3] that clearly differ from its border; None if border and foreground
-    cannot be told apart."""
+    """[S, S] bool: the pixels of a picture [S, S, 3] that clearly differ from its border; None if that is unclear."""
     border = _border(picture)
     difference = np.abs(picture - np.median(border, axis=0)).max(axis=2)
     if (_border(difference) < CLEAR / 2).mean() < PLAIN:

@@ -1,15 +1,11 @@
-"""Find the folders of a split that hold parts, and the files of a folder that belong to one part.
-
-A part's picture, point cloud and mask lie in ``rgb``, ``xyz`` and ``gt`` of one defect folder. Files are paired as
-``data.matching`` does it; by position only if nothing else fits.
-"""
+"""Find the folders of a split that hold parts, and the files in ``rgb``, ``xyz`` and ``gt`` that belong to one part."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from data.folders import by_suffix, is_junk_file, is_junk_folder, walk
-from data.matching import match, numbers, stem
+from data.matching import match, stem
 
 GOOD = "good"
 # folder of a kind of file → its suffixes, upper or lower case; the suffix of the data sets comes first
@@ -24,7 +20,7 @@ CONVERT = "tools/import_parts.py converts it"
 CLOUDS = set(".ply .pcd .npy .npz .xyz .obj .stl .csv .txt .exr .zdf .png".split())
 REMEDY = "add or remove files until each part has all of its own"
 SHOWN_PAIRS = 2
-HOW = {"number": "the number in", "word": "what differs in", "time": "the time in", "position": "the order of"}
+HOW = {"number": "the number in", "word": "what differs in", "time": "the time in"}
 
 
 class Part(NamedTuple):
@@ -45,11 +41,9 @@ class Pairing(NamedTuple):
 
 
 def defect_folders(split, needed=""):
-    """(folders, notes) of a split: the folders that hold parts, sorted, and (kind, text) on each that is skipped.
-
-    Empty folders are skipped (but for the ``needed`` one), and those that notebooks, network drives and archives leave
-    behind (``.ipynb_checkpoints``, ``@eaDir``, ``__MACOSX``). The kind "unreadable" is a fault: parts may be there.
-    """
+    """(folders, notes) of a split: the folders that hold parts, sorted, and (kind, text) on each that is skipped: empty
+    ones, but for the ``needed``, and those that programs leave behind. The kind "unreadable" is a fault: parts may be
+    there."""
     split = Path(split)
     folders, notes = [], []
     try:
@@ -76,12 +70,10 @@ def part_files(folder, kind):
 
 
 def pair(folder, with_masks, with_clouds=True):
-    """The Pairing of a defect folder: which files belong to one part.
+    """The Pairing of a defect folder: which of its files belong to one part.
 
-    Args:
-        folder: the folder that has ``rgb``, ``xyz`` and ``gt``.
-        with_masks: whether parts have masks. A folder without any mask is accepted; one that lacks some is a problem.
-        with_clouds: if False, a folder without any tiff is accepted too, for methods that read none.
+    ``with_masks``: parts have masks; a folder without any is accepted, one that lacks some is a problem. Without
+    ``with_clouds`` a folder without any tiff is accepted too.
     """
     folder = Path(folder)
     clouds = ("xyz",) if with_clouds or _entries(folder, "xyz") else ()
@@ -91,8 +83,7 @@ def pair(folder, with_masks, with_clouds=True):
     if found.problems:  # files with other suffixes, such as previews, may lie beside the parts
         first = {k: [p for p in paths if p.suffix.lower() == SUFFIXES[k][0]] for k, paths in files.items()}
         again = _pair(folder, {kind: first[kind] or paths for kind, paths in files.items()})
-        by_position = any(kind == "paired by position" for kind, _ in again.notes)
-        found = found if again.problems or by_position else again
+        found = found if again.problems else again
     used, notes = {path for part in (*found.parts, *found.incomplete) for path in part if path}, []
     for kind in kinds:
         unread = sorted(p for p in _entries(folder, kind) if p not in used)
@@ -116,7 +107,7 @@ def natural(text):
 
 
 def _entries(folder, kind):
-    """Files and broken links in the folder of a kind, without hidden files (macOS writes ._NAME beside NAME)."""
+    """Files and broken links in the folder of a kind, without hidden files."""
     place = folder / kind
     try:
         there = list(place.iterdir()) if place.is_dir() else []
@@ -126,7 +117,7 @@ def _entries(folder, kind):
 
 
 def _one_a_name(paths, kind):
-    """One file per name: of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
+    """Of files that differ only in their suffix, the one whose suffix is first in SUFFIXES."""
     best = {}
     for path in sorted(paths, key=lambda p: (SUFFIXES[kind].index(p.suffix.lower()), p.name)):
         best.setdefault(path.stem, path)
@@ -144,16 +135,15 @@ def _pair(folder, files):
     for kind in ("xyz", "gt"):
         if kind not in files or (kind == "gt" and not files["gt"]):
             continue
-        found = matches[kind] = _matched(rgb, files[kind])
+        found = matches[kind] = match(rgb, files[kind])
         if not found.complete:
             problems += _problems(folder, kind, files, found)
         elif found.how != "name":
             pairs = sorted(found.partner.items(), key=lambda pair: natural(pair[0].name))
             shown = ", ".join(f"{p.name} with {other.name}" for p, other in pairs[:SHOWN_PAIRS])
-            told = "paired by position" if found.how == "position" else "paired by number"
             more = " …" if len(pairs) > SHOWN_PAIRS else ""
             text = f"pictures and {NAMES[kind]}s are paired by {HOW[found.how]} their names: {shown}{more}"
-            notes.append((told, f"{folder}: {text}"))
+            notes.append(("paired by number", f"{folder}: {text}"))
     if "gt" in files and not files["gt"]:
         notes.append(("no masks", f"{folder}: has no masks: its parts are scored, pixel metrics are undefined"))
     by_name = "xyz" not in matches or matches["xyz"].how in ("name", "")
@@ -165,16 +155,6 @@ def _pair(folder, files):
     whole = tuple(part for part in parts if part.rgb not in lacking)
     lone = (*(part for part in parts if part.rgb in lacking), *alone)
     return Pairing(whole, tuple(problems), tuple(notes), lone)
-
-
-def _matched(pictures, others):
-    """Match, as ``match``; by position if no name fits any, no numbers tell the files apart, and as many."""
-    found = match(pictures, others)
-    told = all(len({numbers(p.stem) for p in paths} - {()}) == len(paths) for paths in (pictures, others))
-    if found.how or found.doubles or told or len(pictures) != len(others):
-        return found
-    left, right = (sorted(paths, key=lambda p: natural(p.name)) for paths in (pictures, others))
-    return found._replace(partner=dict(zip(left, right)), how="position", missing=(), extra=())
 
 
 def _problems(folder, kind, files, found):

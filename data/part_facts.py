@@ -69,7 +69,6 @@ class Facts(NamedTuple):
     misfit: Optional[str] = None  # see data.outlines.misfit
     mask_size: Optional[tuple] = None
     mask_share: Optional[float] = None  # defective share of the mask as a run reads it
-    mask_largest: float = 0
     mask_background: Optional[str] = None
 
     @property
@@ -79,10 +78,10 @@ class Facts(NamedTuple):
 
 
 def read_part(job, contents=None):
-    """The Facts of a Job's files. Unreadable files are recorded in ``errors``; they raise nothing.
+    """The Facts of a Job's files; unreadable ones are recorded in ``errors``.
 
-    ``contents``: the ``data.scans.Contents`` of picture and cloud, if they are read already; then their hashes, by
-    which copies among parts are told, are left out.
+    ``contents``: the ``data.scans.Contents``, if they are read already; then the hashes, which tell copies, are left
+    out.
     """
     errors, notes, values, found = [], [], {}, {}
     for kind, path, read in (("picture", job.rgb, _picture), ("cloud", job.xyz, _cloud), ("mask", job.gt, _mask)):
@@ -102,7 +101,7 @@ def read_part(job, contents=None):
 
 
 def _picture(job, contents, values, notes):
-    """Add a picture's facts to ``values`` and ``notes``; returns the picture on a small grid, [56, 56, 3] float32."""
+    """Add a picture's facts to ``values`` and ``notes``; returns it on a small grid, [56, 56, 3] float32."""
     path, picture = job.rgb, load_picture(job.rgb) if contents is None else contents.picture
     pixels = np.asarray(to_8_bits(picture, "RGB", path, picture.bits))
     values.update(
@@ -125,7 +124,6 @@ def _mask(job, contents, values, notes):
     values.update(
         mask_size=mask.defect.shape,
         mask_share=float(resize_mask(mask.defect, MASK_SIZE).mean()),
-        mask_largest=mask.largest,
         mask_background=mask.background,
     )
 

@@ -1,8 +1,4 @@
-"""Reading pictures and masks of all kinds that cameras and annotation tools write.
-
-Functions import torch only where they make a tensor. Preprocessing reads files in many processes without torch, which
-takes seconds to import.
-"""
+"""Reading pictures and masks of all kinds that cameras and annotation tools write."""
 
 import warnings
 from pathlib import Path
@@ -20,15 +16,6 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use in 16-bit files
 MOST_MARKS = 16  # a mask with at most so many different values holds marks, not shades of grey
 DARK = 128  # a mask whose values are all below this does not hold shades from 0 to 255
 ORIENTATION_TAG = 274  # of Exif; 1 is upright
-ORIENTATIONS = {
-    2: "mirrored left to right",
-    3: "turned by 180°",
-    4: "mirrored top to bottom",
-    5: "with rows and columns exchanged",
-    6: "turned by 90° to the right",
-    7: "with rows and columns exchanged and turned by 180°",
-    8: "turned by 90° to the left",
-}
 FRAME_WHITE = 250  # brightest value of NAME_frame.png, so that what is painted white on it can be told
 LOSSY = 32  # JPEG artefacts in the background are smaller than this
 
@@ -43,19 +30,14 @@ class Picture(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A defect mask and what was found in its file."""
+    """A defect mask and what was taken as its background."""
 
     defect: np.ndarray  # [H, W] bool
-    largest: int  # largest value in the file
-    background: Optional[str]  # the value taken as background; None: black or transparent
+    background: Optional[str] = None  # the value taken as background; None: black or transparent
 
 
 def load_picture(path):
-    """The Picture in a file.
-
-    Raises:
-        InputError: the file is unreadable or truncated.
-    """
+    """The Picture in a file. Raises InputError: the file is unreadable or truncated."""
     try:
         with open(path, "rb") as file:
             head = file.read(PNG_BIT_DEPTH + 1)
@@ -75,8 +57,7 @@ def load_picture(path):
 
 
 def _read_deep(path, head):
-    """Array of a PNG or tiff with more than 8 bits per channel, whose lower bits PIL would drop silently; None for
-    other files."""
+    """Array of a PNG or tiff with more than 8 bits per channel, which PIL would cut silently; None for other files."""
     if head.startswith(PNG_SIGNATURE) and head[PNG_BIT_DEPTH:] == b"\x10":
         import imagecodecs
 
@@ -106,17 +87,14 @@ def _as_picture(array):
 
 
 def orientation(image):
-    """Text on how viewers turn a PIL picture before they show it, because a tag in it says so; "" if they do not."""
-    return ORIENTATIONS.get(image.getexif().get(ORIENTATION_TAG, 1), "")
+    """Text on the tag by which viewers turn or mirror a PIL picture before they show it; "" if there is none."""
+    tag = image.getexif().get(ORIENTATION_TAG, 1)
+    return f"turned or mirrored (Exif orientation {tag})" if tag in range(2, 9) else ""
 
 
 def to_8_bits(picture, mode, path, bits=16):
-    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"). Values of a deeper file are scaled: the largest
-    number of ``bits`` bits becomes 255.
-
-    Raises:
-        InputError: the values are floating-point; the message names ``path``.
-    """
+    """A Picture as an 8-bit PIL picture of ``mode`` ("RGB" or "L"); the largest number of ``bits`` bits becomes 255.
+    Raises InputError: the values are floating-point; the message names ``path``."""
     if isinstance(picture.content, Image.Image):
         return picture.content if picture.content.mode == mode else picture.content.convert(mode)
     if picture.content.dtype.kind == "f":
@@ -127,26 +105,19 @@ def to_8_bits(picture, mode, path, bits=16):
 
 
 def read_picture(path, mode, bits=16):
-    """A picture file of any kind as an 8-bit PIL picture of ``mode`` ("RGB" or "L").
-
-    Args:
-        bits: bits that the values of a 16-bit file use. With 12, pictures of a 12-bit camera do not become dark.
-
-    Raises:
-        InputError: the file is unreadable or truncated, or its values are floating-point.
-    """
+    """A picture file of any kind as an 8-bit PIL picture of ``mode``. ``bits``: that the values of a 16-bit file use;
+    with 12, pictures of a 12-bit camera do not become dark.
+    Raises InputError: the file is unreadable or truncated, or its values are floating-point."""
     return to_8_bits(load_picture(path), mode, path, bits)
 
 
 def load_mask(path):
     """The Mask in a file.
 
-    In a file with few different values, a palette, colours or transparency, everything but the background is defect.
-    The background is black or transparent; if a file has neither, it is the most frequent value. In a file with shades
-    of grey from 0 to 255, pixels above half are defect, as in the release.
-
-    Raises:
-        InputError: the file is unreadable or truncated.
+    In a file with few different values, a palette, colours or transparency, all but the background is defect: what is
+    black or transparent, else the most frequent value. In shades of grey from 0 to 255, pixels above half are defect,
+    as in the release.
+    Raises InputError: the file is unreadable or truncated.
     """
     picture = load_picture(path)
     image, lossy = picture.content, False
@@ -161,26 +132,25 @@ def load_mask(path):
     if values.ndim == 3 and values.shape[2] in (2, 4):
         values, alpha = values[..., :-1], values[..., -1]
     full = {8: 255, 32: 1}.get(picture.bits, 2**picture.bits - 1)
-    largest = values.max().item()
     brightest = values if values.ndim == 2 else values.max(2)
     if alpha is not None and alpha.min() != alpha.max():
         shown, _ = _marked(alpha, 255 if picture.bits == 8 else 65535, False)
         inside = np.unique(brightest[shown])
         if 1 < len(inside) <= MOST_MARKS and inside[0] == 0:  # cut-out marks on black; more values mean a cut-out photo
             shown = _marked(np.where(shown, brightest, 0), full, lossy)[0]
-        return Mask(shown, int(alpha.max()), None)
+        return Mask(shown)
     if values.ndim == 2 or (values[..., :1] == values).all():
         shown, background = _marked(brightest, full, lossy)
-        return Mask(shown, largest, background)
+        return Mask(shown, background)
     if (brightest == 0).any() or lossy:
         marks = len(np.unique(brightest)) <= MOST_MARKS and not lossy
-        return Mask(brightest > (0 if marks else max(largest, LOSSY) / 2), largest, None)
+        return Mask(brightest > (0 if marks else max(brightest.max(), LOSSY) / 2))
     colours, numbers = np.unique(values.reshape(-1, 3), axis=0, return_inverse=True)
     background = np.bincount(numbers.ravel()).argmax()
     if len(colours) == 1:
-        return Mask(brightest > full / 2, largest, None)
+        return Mask(brightest > full / 2)
     text = str(tuple(int(c) for c in colours[background]))
-    return Mask(numbers.reshape(brightest.shape) != background, largest, text)
+    return Mask(numbers.reshape(brightest.shape) != background, text)
 
 
 def _marked(values, full, lossy):
@@ -202,13 +172,9 @@ def read_defect(path):
 
 
 def read_ignored(path):
-    """[H, W] bool: the white places of a picture that was painted for ``main.py --ignore``.
-
-    It is black elsewhere, or a copy of NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
-
-    Raises:
-        InputError: the file is unreadable, or nothing in it is white.
-    """
+    """[H, W] bool: the white places of a picture painted for ``main.py --ignore``, black elsewhere or a copy of
+    NAME_frame.png, whose own brightest value is ``FRAME_WHITE``.
+    Raises InputError: the file is unreadable, or nothing in it is white."""
     white = (np.asarray(read_picture(path, "RGB")) > FRAME_WHITE).all(2)
     if not white.any():
         raise InputError(f"{path}: nothing in it is white: paint what is not to be judged white on NAME_frame.png")
@@ -216,7 +182,7 @@ def read_ignored(path):
 
 
 def resize_mask(defect, size):
-    """A mask [H, W] bool resized to [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
+    """A mask [H, W] bool as [size, size] uint8 by nearest neighbour, with PIL's rule as in the release."""
     return np.asarray(Image.fromarray(defect.astype(np.uint8)).resize((size, size), Image.NEAREST))
 
 

@@ -1,7 +1,7 @@
 """The camera that an organised cloud was seen with: its rays tell the focal lengths, and the order of the pixels.
 
 In a pinhole camera's own frame x/z grows evenly with the column and y/z with the row (Hartley and Zisserman, Multiple
-View Geometry, chapter 6). Clouds in another frame (a robot's, a plane's) show no such rays.
+View Geometry, chapter 6); in another frame (a robot's, a plane's) it does not.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ BLUR = 0.5  # pixels: 90 % of the points lie this near to their rays, else there
 
 
 def rays_of(points, measured):
-    """(fx, fy, cx, cy) in pixels of the camera that saw ``points`` [H, W, 3] where ``measured`` [H, W]; None if they
-    do not lie on a pinhole camera's rays."""
+    """(fx, fy, cx, cy) in pixels of the pinhole camera that saw ``points`` [H, W, 3] where ``measured``; None without
+    one."""
     rows, columns, x, y = _slopes(points, measured)
     across, down = _line(columns, x), _line(rows, y)
     if across is None or down is None:

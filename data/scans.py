@@ -24,7 +24,7 @@ class Scan(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What the files of a part hold, before anything is made of it; ``cloud``: None where no cloud is read."""
+    """What the files of a part hold, before anything is made of it; ``cloud``: None where none is read."""
 
     picture: Picture
     cloud: Cloud | None
@@ -39,7 +39,7 @@ class Scans(NamedTuple):
 
 
 class PartFiles(NamedTuple):
-    """The files of one part. ``name``: the picture's path with slashes, relative to the folder that was searched."""
+    """The files of one part. ``name``: the picture's path with slashes below the folder that was searched."""
 
     name: str
     rgb: Path
@@ -48,40 +48,27 @@ class PartFiles(NamedTuple):
 
 
 def read_scan(rgb_path, xyz_path, reading=Reading()):
-    """The Scan in two files, which are read as in a run. Without ``xyz_path``, nothing is measured at any pixel.
-
-    Raises:
-        InputError: a file cannot be read; the message names it.
-    """
+    """The Scan in two files, read as in a run; without ``xyz_path`` nothing is measured at any pixel.
+    Raises InputError: a file cannot be read; the message names it."""
     return scan_in(read_contents(rgb_path, xyz_path, reading), rgb_path, reading)
 
 
 def read_contents(rgb_path, xyz_path, reading=Reading()):
-    """The Contents of two files; ``xyz_path`` may be None.
-
-    Raises:
-        InputError: a file cannot be read; the message names it.
-    """
+    """The Contents of two files, the latter perhaps None; errors as :func:`read_scan`."""
     picture = load_picture(rgb_path)
     return Contents(picture, None if xyz_path is None else read_cloud(xyz_path, reading.unit != "m"))
 
 
 def scan_in(contents, rgb_path, reading=Reading()):
-    """The Scan in Contents, see :func:`read_scan`; ``rgb_path``: the picture's file, for the message.
-
-    Raises:
-        InputError: the picture holds floating-point values.
-    """
+    """The Scan in Contents, see :func:`read_scan`; ``rgb_path``: for the message.
+    Raises InputError: the picture holds floating-point values."""
     rgb = np.asarray(to_8_bits(contents.picture, "RGB", rgb_path, reading.picture_bits))
     return Scan(rgb, np.zeros(rgb.shape, np.float32) if contents.cloud is None else to_metres(contents.cloud, reading))
 
 
 def checked_arrays(rgb, xyz):
     """Picture and cloud as numpy arrays, [H, W, 3] uint8 and [h, w, 3].
-
-    Raises:
-        InputError: an array has another shape, or the picture another type.
-    """
+    Raises InputError: an array has another shape, or the picture another type."""
     rgb, xyz = np.asarray(rgb), np.asarray(xyz)
     for array, name in ((rgb, "picture"), (xyz, "cloud")):
         if array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -92,15 +79,8 @@ def checked_arrays(rgb, xyz):
 
 
 def scan_of(rgb, xyz):
-    """The Scan of two arrays; NaN and infinity in the cloud become 0, background.
-
-    Args:
-        rgb: [H, W, 3] uint8.
-        xyz: [h, w, 3] numbers, metres.
-
-    Raises:
-        InputError: an array has another shape or type.
-    """
+    """The Scan of ``rgb`` [H, W, 3] uint8 and ``xyz`` [h, w, 3] in metres, whose NaN and infinity become 0, background.
+    Raises InputError: an array has another shape or type."""
     rgb, xyz = checked_arrays(rgb, xyz)
     if xyz.dtype.kind not in "fiu":
         raise InputError(f"the cloud holds {xyz.dtype}, expected numbers in metres")
@@ -118,15 +98,9 @@ def fingerprint(scan):
 
 
 def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
-    """The Scans in folders ``rgb`` and ``xyz`` that lie side by side, at any depth below ``folder``, links included.
-
-    Args:
-        with_masks: look for masks in the folder ``gt`` beside them.
-        with_clouds: if False, ``xyz`` may be missing.
-
-    Raises:
-        InputError: ``folder`` is no folder.
-    """
+    """The Scans in folders ``rgb`` and ``xyz`` side by side, at any depth below ``folder``, links included.
+    ``with_masks``: look for ``gt`` beside them; without ``with_clouds``, ``xyz`` may be missing.
+    Raises InputError: ``folder`` is no folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
@@ -145,11 +119,8 @@ def find_scans(folder, with_masks=False, with_clouds=True) -> Scans:
 
 
 def find_parts(folder, with_masks=False, with_clouds=True):
-    """[PartFiles] as :func:`find_scans` finds them, in natural order of their names.
-
-    Raises:
-        InputError: the folder is missing, cannot be read or holds no part, or a part lacks a file.
-    """
+    """[PartFiles] as :func:`find_scans` finds them.
+    Raises InputError: the folder is missing, cannot be read or holds no part, or a part lacks a file."""
     found = find_scans(folder, with_masks, with_clouds)
     if found.unreadable:
         raise InputError(found.unreadable[0])

@@ -19,10 +19,7 @@ COLOUR, SPREADS = 15.0, 6.0  # levels and usual spreads by which the mean colour
 
 
 def usual_of(rows) -> Facts:
-    """What the training parts in ``rows`` have in common, as the Facts of one part: medians, and the usual sizes.
-
-    JSON holds it (``_asdict``), so a model can keep it, to tell scans of another camera.
-    """
+    """What the training parts in ``rows`` have in common, as the Facts of one part, which a model can keep as JSON."""
     known = [part.facts for row in rows if row.split == "train" for part in row.parts]
     coloured, rays = [f for f in known if f.colour], [f.rays for f in known if f.rays]
     return Facts(
@@ -48,12 +45,7 @@ def told_apart(facts, known, with_clouds=True):
 
 
 def differences(rows, with_clouds=True):
-    """Texts on the folders whose parts differ from train/good.
-
-    Args:
-        rows: Rows with facts.
-        with_clouds: whether the method reads clouds.
-    """
+    """Texts on the folders whose parts differ from train/good, of Rows with facts."""
     used = [row for row in rows if row.parts]
     reference = next((row for row in used if row.split == "train"), None)
     if reference is None:

@@ -74,9 +74,8 @@ def guess_unit(extent, distance):
 
 
 def unit_fault(extent, distance, unit: Optional[str]):
-    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can.
-
-    ``unit``: None means metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
+    """Text on why coordinates of this extent and distance cannot be in ``unit``; None if they can. ``unit``: None means
+    metres, since the user gave no unit; ``"m"`` means metres whatever they look like."""
     guess, meant = guess_unit(extent, distance), "or --unit m if metres are meant"
     if unit == "m":
         return None
@@ -116,21 +115,11 @@ def unit(text: str) -> str:
 
 
 def recognise_unit(extent, distance, whole_numbers):
-    """The Unit in which ``extent`` is a size that a camera sees of a part, 0.02 to 1.2 m.
+    """The Unit, metres or millimetres, in which ``extent`` is a size that a camera sees of a part, 0.02 to 1.2 m.
 
-    This is stricter than ``guess_unit``, since the unit is used and not only reported. It recognises metres or
-    millimetres. It refuses centimetres, an extent that fits several units, and so nearly all depth of whole numbers,
-    which may count millimetres, quarters or tenths of them.
-
-    Args:
-        extent, distance: see Measures.
-        whole_numbers: whether it is a depth image of whole numbers.
-
-    Returns:
-        Unit.
-
-    Raises:
-        InputError: no unit, or several, fit. The caller must add the file's name to the message.
+    Since it is used and not only reported, it is stricter than ``guess_unit``: it refuses centimetres, an extent that
+    fits several units, and so nearly all depth images of ``whole_numbers``, which may count 1, 0.25 or 0.1 mm.
+    Raises InputError: no unit, or several, fit; the caller adds the file's name.
     """
     tried = COUNTS if whole_numbers else ("m", "cm", "mm")
     fitting = [name for name in tried if VIEW[0] <= extent * metres_of(name) <= VIEW[1]]

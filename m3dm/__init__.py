@@ -1,7 +1,6 @@
 """The one name that an installation brings: ``from m3dm import Inspector``.
 
-In the checkout this folder holds only this file. The wheel puts the rooms and the top-level modules beside it, as
-``m3dm.scoring``, ``m3dm.main`` and so on; ``setup.py`` says how.
+The wheel puts the rooms and the top-level modules beside it, as ``m3dm.scoring`` and so on; ``setup.py`` says how.
 """
 
 __version__ = "0.9.0"

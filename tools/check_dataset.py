@@ -13,7 +13,7 @@ from tabulate import tabulate
 if not __package__:
     import checkout  # noqa: F401  puts the checkout on the path
 
-from common.commands import FAILED, FINE, HelpFormatter, Parser, add_workers, prose_and_examples, run_command
+from common.commands import FAILED, FINE, Parser, add_workers, prose_and_examples, run_command
 from common.errors import InputError, tell
 from common.signals import run_to_the_end
 from data.examination import examine
@@ -36,7 +36,7 @@ def main(argv=None):
 def build_parser():
     """The argument parser."""
     description, epilog = prose_and_examples(__doc__)
-    parser = Parser(prog=PROGRAM, formatter_class=HelpFormatter, epilog=epilog, description=description)
+    parser = Parser(prog=PROGRAM, epilog=epilog, description=description)
     add = parser.add_argument
     add("path", type=Path, metavar="PATH", help="folder of the categories")
     text = f"{', '.join(CATEGORIES)}: a missing category of the official list is an error; "
@@ -101,7 +101,6 @@ def report(found):
 
 
 def _cells(row):
-    """The cells of a defect folder in the table."""
     cells = [row.split, row.defect, *(row.counts[kind] for kind in ("rgb", "xyz", "gt"))]
     if not row.used:
         return [*cells, "not read by a run"]

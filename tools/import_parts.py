@@ -6,9 +6,7 @@
         --intrinsics camera.json --unit mm
 
 It writes OUT/<category>/<split>/{rgb/NAME.png, xyz/NAME.tiff[, gt/NAME.png]}, a contact sheet to look at, and
-preprocessing.json, which records the files of each part. NAME is what a part's files share: part_0007 of
-part_0007_color.png and part_0007_depth.png. A stopped run continues where it was. What was added to the recording, or
-changed in it, is imported by the same command.
+preprocessing.json. What was added to the recording, or changed in it, is imported by the same command.
 """
 
 import re
@@ -28,8 +26,8 @@ from data.conversion import mark_of
 from data.units import Unit, metres_of, unit
 
 PROGRAM = "import_parts.py"
-DECISIVE = ("intrinsics", "unit", "size", "flip", "crop", "remove_plane", "picture_bits")
-ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes")  # the last is an option of version 0.9
+DECISIVE = ("intrinsics", "unit", "size", "crop", "remove_plane", "picture_bits")
+ALIKE = ("picture_bits", "crop", "remove_plane", "fill_holes", "flip")  # the last two: options of version 0.9
 PROBED = 5  # scans from which the unit is recognised
 
 
@@ -56,8 +54,6 @@ def build_parser():
     add("--unit", type=unit, metavar="UNIT", help=text)
     text = "of clouds whose files do not say it (default: the picture's)"
     add("--size", nargs=2, type=number(int, 1), metavar=("WIDTH", "HEIGHT"), help=text)
-    text = "reverse the scan's columns, rows or both, where it is mirrored against the picture"
-    add("--flip", choices=("horizontal", "vertical", "both"), help=text)
     text = "that pictures of more than 8 bits use, 12 for many cameras; the same for all splits (default: 16)"
     add("--picture_bits", type=number(int, 8, 16), default=16, metavar="N", help=text)
     add = parser.add_argument_group("the part").add_argument
@@ -94,8 +90,7 @@ def import_parts(args, command):
     plan = make_plan(args, parts)
     if plan.camera is not None:  # a model keeps it, so that it can judge depth images as they come from the camera
         camera = {name: getattr(plan.camera, name) for name in ("fx", "fy", "cx", "cy", "size")}
-        cropped = bool(args.flip or args.crop or args.remove_plane)
-        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": cropped}
+        record.content["camera"] = {**camera, "unit": plan.unit.metres, "cropped": bool(args.crop or args.remove_plane)}
     warn(found.notes)
     named = record.name_parts(args.source, parts)
     jobs = [
@@ -113,7 +108,7 @@ def import_parts(args, command):
         failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
         title = f"{label} · {len(labels)} part{'s' * (len(labels) > 1)}{failed} · unit {plan.unit.name}"
         show(target, labels, None if args.no_sheet else title)
-    if defective and not any(files.masks for files in parts):
+    if defective and not any(files.mask for files in parts):
         print(f"{target}: no masks of defects: images can be scored, pixels cannot")
     return code
 
@@ -125,13 +120,11 @@ def warn(texts):
 
 
 def show(target, labels, title):
-    """Print how large a part is in the frame, and write the contact sheet (None as its ``title``: none).
-
-    ``labels``: {name of a part that is there: text beside it}.
-    """
+    """Print how large parts are, and write their contact sheet, unless ``title`` is None; ``labels``: {name: text
+    beside it}."""
     import tifffile
 
-    from cameras.part_size import part_pixels, size_text
+    from cameras.alignment import part_pixels, size_text
 
     paths = [target / "xyz" / f"{name}.tiff" for name in _few(list(labels))]
     size = size_text(*(part_pixels(tifffile.imread(path)) for path in paths))
@@ -147,10 +140,7 @@ def show(target, labels, title):
 
 def check_names(args):
     """Make sure that the result has a place.
-
-    Raises:
-        InputError: --split or --category is no valid name, or the output lies inside the recording.
-    """
+    Raises InputError: --split or --category is no valid name, or the output lies inside the recording."""
     if not re.fullmatch(r"(train|validation)/good|test/[^/\\.][^/\\]*", args.split):
         kinds = "train/good, validation/good, test/good, or test/ and the kind of defect"
         raise InputError(f"--split {args.split}: has to be {kinds}")
@@ -163,10 +153,7 @@ def check_names(args):
 
 def check_alike(args):
     """Make sure that all splits of the category are imported with the same options (ALIKE).
-
-    Raises:
-        InputError: another split was imported with other options.
-    """
+    Raises InputError: another split was imported with other options."""
     for path in sorted((args.output / args.category).glob(f"*/*/{conversion.RECORD}")):
         earlier = conversion.read_record(path.parent)
         for name in ALIKE if earlier.get("program") == PROGRAM else ():
@@ -178,10 +165,7 @@ def check_alike(args):
 
 def make_plan(args, parts):
     """The Plan of the import; its unit is the one given or recognised.
-
-    Raises:
-        InputError: intrinsics or unit cannot be used, or none of a few parts can be read.
-    """
+    Raises InputError: intrinsics or unit cannot be used, or none of a few parts can be read."""
     from cameras.intrinsics import intrinsics_from
     from cameras.part_import import Plan, probe, settle_unit
 
@@ -194,7 +178,7 @@ def make_plan(args, parts):
             f"{1000 * own.metres:g} mm (its depth scale); leave out --unit, or correct the file"
         )
     size = args.size and tuple(args.size[::-1])
-    chosen = {name: getattr(args, name) for name in ("flip", "crop", "remove_plane", "picture_bits")}
+    chosen = {name: getattr(args, name) for name in ("crop", "remove_plane", "picture_bits")}
     plan = Plan(camera, given or own, size=size, **chosen)
     probes = probe(_few(parts), plan)
     plan, warnings = settle_unit(probes, plan)

@@ -3,9 +3,7 @@
     python utils/preprocess_eyecandies.py --dataset_path DOWNLOAD --target_dir datasets/eyecandies
 
 It reads <category>/{train,test_public}/data/*_{image_4,depth}.png, *_info_depth.yaml, *_pose.txt and, in the test
-split, *_mask.png. It writes <category>/{train/good,test/good,test/bad}/{rgb,xyz}/NNN.{png,tiff}, and gt/NNN.png for bad
-parts (M3DM reads no masks of good ones). Points are float32, which M3DM computes with; the release wrote float64. A
-stopped run continues where it was; finished samples are left as they are.
+split, *_mask.png. Points are float32, which M3DM computes with; the release wrote float64.
 """
 
 from contextlib import contextmanager
@@ -76,17 +74,13 @@ def list_category(category, folder, target):
 
 
 def convert(files, folder, name):
-    """Convert a sample's ``files`` (picture, depth, its range, pose and in the test split a mask) into
-    ``folder``/{good,bad}; returns [], since it has no warnings.
-
-    Raises:
-        InputError: a file cannot be used, or only background is left.
-    """
+    """Convert a sample's ``files`` (picture, depth, its range, pose, and in the test split a mask) into a sub-folder.
+    Raises InputError: a file cannot be used, or only background is left."""
     picture, depth, limits, pose, *mask = files
-    rgb = np.asarray(read_picture(picture, "RGB"))
+    rgb, points = np.asarray(read_picture(picture, "RGB")), to_points(*read_scene(depth, limits, pose))
     try:
-        xyz = drop_background(to_points(*read_scene(depth, limits, pose)))
-    except NoGround as error:
+        xyz = drop_background(points)
+    except InputError as error:
         raise InputError(f"{depth}: {error}; fetch it again") from None
     gt = np.asarray(read_picture(mask[0], "L")) > 0 if mask else np.zeros(rgb.shape[:2], bool)
     common.check_sizes(picture, rgb, (depth, xyz), (mask and mask[0], gt))
@@ -95,13 +89,9 @@ def convert(files, folder, name):
     return []
 
 
-class NoGround(Exception):
-    """A scene without a ground, or with nothing above it."""
-
-
 @contextmanager
 def reading(path, needs):
-    """Errors in the block become an InputError that says what the file ``needs``, for a file that is damaged."""
+    """Errors in the block become an InputError that says what the file ``needs``."""
     try:
         yield
     except Exception as error:  # the libraries raise many kinds
@@ -109,14 +99,9 @@ def reading(path, needs):
 
 
 def read_scene(depth, limits, pose):
-    """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's).
-
-    Args:
-        depth: *_depth.png, whose 16-bit values span what ``limits``, *_info_depth.yaml, names; pose: *_pose.txt.
-
-    Raises:
-        InputError: a file is unreadable, or does not hold such values; the message names it.
-    """
+    """(depth [H, W] float64 in metres, camera pose [4, 4], which maps the world's frame to the camera's) of the files
+    *_depth.png, whose 16-bit values span what *_info_depth.yaml names, and *_pose.txt.
+    Raises InputError: a file is unreadable, or does not hold such values; the message names it."""
     with reading(depth, "a grey picture with 16 bits"), Image.open(depth) as picture:
         counts = np.asarray(picture)
         if picture.mode[:1] != "I":
@@ -134,11 +119,9 @@ def read_scene(depth, limits, pose):
 
 
 def to_points(depth, pose):
-    """Points [H, W, 3] of a depth image [H, W] in metres, in the world's frame of ``pose`` [4, 4].
-
-    A pixel's point is inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth. u is the column and v the
-    row, counted from 0; the principal point is (W/2, H/2).
-    """
+    """Points [H, W, 3] of a depth image [H, W] in metres, in the world's frame of ``pose`` [4, 4]: of the pixel at
+    column u and row v inverse(intrinsics · pose) applied to (u, v, 1, 1/depth), times depth. The principal point is
+    (W/2, H/2)."""
     height, width = depth.shape
     intrinsics = np.array([[FOCAL, 0, width / 2, 0], [0, FOCAL, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     back = np.linalg.inv(intrinsics @ pose)[:3]
@@ -147,27 +130,23 @@ def to_points(depth, pose):
 
 
 def drop_background(points):
-    """The points [H, W, 3] as M3DM reads them, [H, W, 3] float32: background 0, axes (x, z, y) scaled by (0.1, -0.1,
-    0.1).
+    """The points [H, W, 3] as M3DM reads them, float32: background 0, axes (x, z, y) scaled by (0.1, -0.1, 0.1).
 
-    The line from the middle point of the last row to that of the first row lies on the ground. The points are moved in
-    y and z so that the line's beginning is the origin, and turned about x so that the line points to +z. In this frame,
-    points with y > -0.02, z > 1.8 or |x| > 1 are background.
-
-    Raises:
-        NoGround: the two points agree in y and z, or no point is left.
+    The line from the middle point of the last row to that of the first row lies on the ground. Moved in y and z to its
+    beginning, and turned about x until it points to +z, points with y > -0.02, z > 1.8 or |x| > 1 are background.
+    Raises InputError: the two points agree in y and z, or no point is left; the caller adds the file's name.
     """
     height, width = points.shape[:2]
     flat = points.reshape(-1, 3)
     far, near = flat[width // 2], flat[-(width // 2)]
     length = np.hypot(*(far - near)[1:])
     if not length:
-        raise NoGround("the first and the last row's middle points agree, so the ground cannot be found")
+        raise InputError("the first and the last row's middle points agree, so the ground cannot be found")
     sine, cosine = (far - near)[1:] / length
     y, z = flat[:, 1] - near[1], flat[:, 2] - near[2]
     kept = (cosine * y - sine * z <= LOWEST) & (sine * y + cosine * z <= FURTHEST) & (np.abs(flat[:, 0]) <= WIDEST)
     if not kept.any():
-        raise NoGround("nothing is left above the ground")
+        raise InputError("nothing is left above the ground")
     out = np.zeros((height * width, 3), np.float32)
     out[kept] = flat[kept][:, [0, 2, 1]] * (SCALE, -SCALE, SCALE)
     return out.reshape(height, width, 3)

@@ -2,17 +2,9 @@
 
     python utils/preprocess_realiad_d3.py DOWNLOAD -o datasets/realiad_d3
 
-It reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png} and writes
-<category>/{train,test}/{good,<defect>}/{rgb,xyz,gt}/<id>.{png,tiff,png}. The names of a sample's files agree up to the
-first "_".
-
---xyz decides what x, y and z are:
-  sensor  as measured. A pixel without a measurement (NaN or inf in x, y or z) becomes 0, 0, 0: background.
-  pixel   as in the data set's own M3DM fork: x is the pixel's row and y its column, from 0; a missing z becomes the
-          smallest z of the file. So only the pixels of row 0 and column 0 are background, which the fork loses too.
-Units and sizes are not changed, with one exception: if points or a mask have another aspect ratio than the picture,
-one side is enlarged (by nearest neighbour, as in loading), so that no measurement is lost. A stopped run continues
-where it was; finished samples are left as they are.
+It reads <category>/{train,test}/{GOOD,<defect>}/{rgb/<sample>/*L05*RGB*.jpg, xyz/*.tiff, gt/rgb/*.png}; the names of a
+sample's files agree up to the first "_". If points or a mask have another aspect ratio than the picture, one side is
+enlarged by nearest neighbour, as in loading, so that no measurement is lost.
 """
 
 import fnmatch
@@ -90,8 +82,8 @@ def list_category(category, folder, target, convention):
 
 
 def find_files(folder, patterns):
-    """{sample id: [files]} of the files at any depth below ``folder`` whose lower-case name matches a pattern. The id
-    is the name up to the first "_"."""
+    """{sample id: [files]} of the files below ``folder`` whose lower-case name matches a pattern; ids end at the first
+    "_"."""
     found = {}
     for path in sorted(folder.rglob("[!.]*")):
         if any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in patterns):
@@ -101,10 +93,7 @@ def find_files(folder, patterns):
 
 def convert(files, folder, name, convention):
     """Convert a sample's ``files`` (rgb, xyz and in defect folders gt) into ``folder``; returns warnings.
-
-    Raises:
-        InputError: a file cannot be used, or no pixel was measured.
-    """
+    Raises InputError: a file cannot be used, or no pixel was measured."""
     rgb, notes = np.asarray(read_picture(files[0], "RGB")), []
     if convention == "sensor":
         xyz, _, notes = read_unexamined(files[1], "m")
@@ -123,8 +112,8 @@ def convert(files, folder, name, convention):
 
 
 def by_pixel(points):
-    """Points [H, W, 3] in the fork's convention, float32: (row, column, z), with the smallest z in place of missing
-    ones; all 0 if every z is missing."""
+    """Points [H, W, 3] float32: (row, column, z), with the smallest z in place of missing ones; all 0 if all are
+    missing."""
     height, width = points.shape[:2]
     z = points[..., 2].astype(np.float32)
     measured = np.isfinite(z)
@@ -135,8 +124,7 @@ def by_pixel(points):
 
 
 def aspect_size(shape, wanted):
-    """(height, width): ``shape`` with one side enlarged, if needed, to the aspect ratio of ``wanted`` (height, width,
-    ...), to within a pixel."""
+    """(height, width): ``shape`` with one side enlarged, if needed, to the aspect ratio of ``wanted``."""
     height, width = shape[:2]
     return max(height, round(width * wanted[0] / wanted[1])), max(width, round(height * wanted[1] / wanted[0]))
 

@@ -128,10 +128,7 @@ def list_category(category, folder, target, settings):
 
 def convert(files, folder, name, seed, keep_touching, unit=None):
     """Preprocess one sample's ``files`` (rgb, xyz, gt or None) into ``folder``; returns warnings.
-
-    Raises:
-        InputError: a file cannot be used, sizes differ, or ``isolate`` refuses the scan.
-    """
+    Raises InputError: a file cannot be used, sizes differ, or ``isolate`` refuses the scan."""
     from data.foreground import isolate, pad_square
 
     rgb = np.asarray(read_picture(files[0], "RGB"))
@@ -160,10 +157,7 @@ def mask_values(path):
 
 def check_unit(jobs, unit):
     """Refuse, before any work, a category whose coordinates are in another unit.
-
-    Raises:
-        WrongUnit: the coordinates of the category's first, middle and last sample all do not look like ``unit``.
-    """
+    Raises WrongUnit: the category's first, middle and last sample all do not look like ``unit``."""
     for category in dict.fromkeys(_category(job.name) for job in jobs):
         own = [job for job in jobs if _category(job.name) == category]
         refusals = [_refusal(own[at].files[1], unit) for at in {0, len(own) // 2, len(own) - 1}]

@@ -65,7 +65,6 @@ def test_distortion_is_noted_and_the_rectified_matrix_taken(tmp_path):
         ("a.json", "{}", "no intrinsics"),
         ("a.yaml", "", "no intrinsics"),
         ("a.json", {name: {"fx": f, "fy": f, "cx": 320, "cy": 240} for name, f in (("a", 600), ("b", 500))}, "several"),
-        ("a.json", {"CalibrationInformation": {"Cameras": []}}, "raw calibration"),
         ("a.json", {"fx": 0.9, "fy": 1.2, "cx": 0.5, "cy": 0.5}, "in pixels"),
     ],
 )

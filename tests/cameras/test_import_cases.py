@@ -11,9 +11,8 @@ import tifffile
 from PIL import Image
 
 from cameras.recordings import Files, part_names
-from data import folders
 from tests.camera_files import write_ply
-from tests.field.parts import part, points_of, record, save, save_camera, save_depth
+from tests.field.parts import lock, part, points_of, record, save, save_camera, save_depth
 from tools import import_parts
 
 OUT = "ds/knob/test/dent"
@@ -148,34 +147,34 @@ def test_parts_keep_the_names_that_an_earlier_import_gave_them(tmp_path, bring):
     assert code == 0 and there == ["000"] and "0 samples written, 1 were there" in text
 
 
-# ---------------------------------------------------------------- masks and labels
+# ---------------------------------------------------------------- what is not read
 
 
-@pytest.mark.parametrize("kind", ["json", "classes", "regions"])
+@pytest.mark.parametrize("kind", ["json", "classes"])
 def test_what_labelling_tools_export(tmp_path, bring, kind):
     defects = record(tmp_path / "rec", ["007", "010", "013"], dented=True)
     for name, defect in defects.items():
-        white = defect.astype(np.uint8) * 255
         if kind == "json":
             (tmp_path / "rec" / f"{name}_color.json").write_text("{}")
-        elif kind == "classes":
-            for folder in ("SegmentationClass", "SegmentationObject"):
-                save(tmp_path / "rec" / folder / f"{name}_color.png", defect[..., None] * np.uint8((250, 50, 83)))
-        else:
-            middle = int(np.nonzero(defect)[1].mean())
-            for half, keep in enumerate((np.s_[:, :middle], np.s_[:, middle:])):
-                mask = np.zeros_like(white)
-                mask[keep] = white[keep]
-                save(tmp_path / "rec/masks" / f"{name}_color-dent-{half}.png", mask)
+        for folder in ("SegmentationClass", "SegmentationObject") if kind == "classes" else ():
+            save(tmp_path / "rec" / folder / f"{name}_color.png", defect[..., None] * np.uint8((250, 50, 83)))
     code, text, there = bring("--unit", "mm")
     assert code == 0 and there == ["007", "010", "013"], text
-    if kind != "regions":
-        assert "3 .json" in text or "6 pictures in SegmentationClass, SegmentationObject" in text, text
-        assert "not read" in text and "--mask_glob" in text
+    assert "3 .json" in text or "6 pictures in SegmentationClass, SegmentationObject" in text, text
+    assert "not read" in text and "--mask_glob" in text
     if kind == "classes":
         assert bring("--unit", "mm", "--mask_glob", "SegmentationClass/*.png")[::2] == (0, there)
-    for name, defect in defects.items() if kind != "json" else ():
-        assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
+        for name, defect in defects.items():
+            assert np.array_equal(np.asarray(Image.open(tmp_path / OUT / "gt" / f"{name}.png")) > 0, defect)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".exr", ".zdf", ".xyz"])
+def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
+    (tmp_path / "rec").mkdir()
+    for n in range(3):
+        (tmp_path / "rec" / f"{n}{suffix}").write_bytes(b"x")
+    code, text, _ = bring(camera=False)
+    assert code == 2 and f"3 {suffix}" in text and "PLY" in text
 
 
 # ---------------------------------------------------------------- folders
@@ -188,25 +187,9 @@ def test_links_are_followed_and_folders_that_cannot_be_read_are_named(tmp_path, 
     (tmp_path / "rec/line").symlink_to("../nas/line")
     (tmp_path / "nas/line/back").symlink_to("..")  # a link in a circle
     assert bring("--unit", "mm")[::2] == (0, ["5"])
-    scandir = os.scandir
-
-    def locked(path):
-        if str(path).endswith("line"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(folders.os, "scandir", locked)
+    lock(monkeypatch, "line")
     code, text, _ = bring("--unit", "mm", source="rec")
     assert code == 2 and "rec/line: this folder cannot be read (Permission denied)" in text
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".exr", ".zdf", ".xyz"])
-def test_kinds_that_are_not_read_are_named(tmp_path, bring, suffix):
-    (tmp_path / "rec").mkdir()
-    for n in range(3):
-        (tmp_path / "rec" / f"{n}{suffix}").write_bytes(b"x")
-    code, text, _ = bring(camera=False)
-    assert code == 2 and f"3 {suffix}" in text and "PLY" in text
 
 
 # ---------------------------------------------------------------- units
@@ -294,12 +277,6 @@ def test_pictures_of_another_size_are_named_where_they_do_not_fit(tmp_path, brin
     code, text, _ = bring("--unit", "mm")
     warning = {"wider depth": "with the scan's 1.3 times as large", "no outline": "no outline of a part"}
     assert code == 0 and warning.get(kind, "") in text and ("warning" in text) == (kind in warning), text
-
-
-def test_how_large_the_part_is(tmp_path, bring):
-    record(tmp_path / "rec", table=False)
-    seen = np.median([np.isfinite(part(seed, table=False)[1]).mean() for seed in range(3)])
-    assert f"fills {seen:.0%} of the frame, " in bring("--unit", "mm")[1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")

@@ -79,7 +79,7 @@ def test_unorganised_is_refused(tmp_path):
     scan = read_scan(tmp_path / "a.pcd")
     np.testing.assert_array_equal(organise("x", scan, SIZE).values.astype(np.float32), POINTS)
     shuffled = np.random.default_rng(0).permutation(flat)
-    refused = (flat[:-1], SIZE, "not 70×90"), (flat, None, "--size"), (shuffled, SIZE, "not in their order")
+    refused = (flat[:-1], SIZE, "not 70×90"), (flat, None, "--size"), (shuffled, SIZE, "not on a camera's rays")
     for cloud, size, text in refused:
         with pytest.raises(InputError, match=text) as error:
             organise("cloud.npy", Scan(cloud), size)

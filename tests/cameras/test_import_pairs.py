@@ -29,8 +29,8 @@ def fill(root, *names):
 def paired(root, **options):
     """([(picture, cloud, mask)], names without partner) with paths as texts."""
     found = find_recording(root, **options)
-    parts = [(files.picture, files.cloud, next(iter(files.masks), None)) for files in found.parts]
-    return [tuple(p and p.relative_to(root).as_posix() for p in files) for files in parts], sorted(found.lonely)
+    parts = [tuple(p and p.relative_to(root).as_posix() for p in files) for files in found.parts]
+    return parts, sorted(found.lonely)
 
 
 @pytest.mark.parametrize(

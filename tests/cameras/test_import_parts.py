@@ -108,13 +108,9 @@ def test_the_plane_goes_and_the_largest_cluster_stays(tmp_path, capsys, pixels, 
 CROP = ["--crop", "20", "10", "90", "70"]
 
 
-def test_crop_and_flip(tmp_path, recording):
-    """A crop is that of the whole scan; a depth image that is mirrored against its picture is turned back."""
+def test_a_crop_is_that_of_the_whole_scan(tmp_path, recording):
     assert bring(recording / "test_dent", tmp_path / "all", split="test/dent") == 0
-    for path in (recording / "test_dent/depth").iterdir():
-        Image.fromarray(np.ascontiguousarray(np.asarray(Image.open(path))[:, ::-1])).save(path)
-    flags = [*CROP, "--flip", "horizontal"]
-    assert bring(recording / "test_dent", tmp_path / "data", *flags, split="test/dent") == 0
+    assert bring(recording / "test_dent", tmp_path / "data", *CROP, split="test/dent") == 0
     (rgb, xyz, gt), whole = read(tmp_path / "data/knob/test/dent"), read(tmp_path / "all/knob/test/dent")
     for one, other in ((rgb, whole[0]), (xyz[..., 2], whole[1][..., 2]), (gt, whole[2])):
         assert np.array_equal(one, other[10:80, 20:110])

@@ -1,4 +1,4 @@
-"""Which files belong to one part: by name, by number, by position; what is refused, and what is passed over."""
+"""Which files belong to one part: by name, by number; what is refused, and what is passed over."""
 
 import unicodedata
 from pathlib import Path
@@ -38,8 +38,6 @@ PAIRED = {  # pictures, tiffs → their order, how it is told
     ),
     "words": ("rgb_b.png rgb_a.png", "a_xyz.tiff b_xyz.tiff", "rgb_a=a_xyz rgb_b=b_xyz", "number"),
     "words with dots": ("s.png s.r.png", "s_xyz.tiff s.r_xyz.tiff", "s=s_xyz s.r=s.r_xyz", "number"),
-    "position": ("a.png c.png", "q.tiff w.tiff", "a=q c=w", "position"),
-    "one side without numbers": ("a9.png a10.png", "q.tiff w.tiff", "a9=q a10=w", "position"),
     "a preview beside": ("1.png 1.jpg", "1.tiff", "1=1", "files not read"),
     "notes beside": ("1.png notes.jpg read.txt", "1.tiff", "1=1", "files not read"),
     "hidden files": ("1.png ._1.png .DS_Store Thumbs.db", "1.tiff ._1.tiff", "1=1", ""),
@@ -74,7 +72,8 @@ REFUSED = {  # pictures, tiffs, masks → what the problems name
     "a picture lacks": ("1.png", "1.tiff 2.tiff", "", ["2.tiff: has no picture 2.png"]),
     "other numbers": ("img_0.png img_1.png", "c_1.tiff c_2.tiff", "", ["img_0.png", "c_2.tiff"]),
     "other numbers of one part": ("img_1.png", "0002.tiff", "", ["img_1.png", "0002.tiff"]),
-    "counts": ("a.png b.png", "q.tiff", "", ["a.png", "b.png", "q.tiff"]),
+    "other words": ("a.png c.png", "q.tiff w.tiff", "", ["a.png", "c.png", "q.tiff", "w.tiff"]),
+    "one side without numbers": ("a9.png", "q.tiff", "", ["a9.png", "q.tiff"]),
     "a mask lacks": ("1.png 2.png 3.png", "1.tiff 2.tiff 3.tiff", "1_mask.png 3_mask.png", ["2.png"]),
 }
 

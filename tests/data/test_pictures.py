@@ -37,7 +37,6 @@ red_shades[20, 20:30, 0] = 200
 MASKS = {  # how annotation tools write 100 defective pixels
     "classes 1, 2, 3": classes,
     "forty instances": instances,
-    "dark grey": grey(100),
     "light grey": grey(200),
     "blue": colour((0, 0, 9)),
     "shades of red": red_shades,
@@ -46,7 +45,6 @@ MASKS = {  # how annotation tools write 100 defective pixels
     "palette transparent": palette([(255, 0, 0), (255, 255, 255)], transparency=0),
     "red on white": colour((255, 0, 0), (255, 255, 255)),
     "red on grey": colour((255, 0, 0), (90, 90, 90)),
-    "red on opaque black": np.dstack([colour((255, 0, 0)), np.full((64, 64), 255)]).astype(np.uint8),
     "nothing is opaque": np.dstack([grey(255)] * 3 + [np.zeros((64, 64), np.uint8)]),
     "16 bits, 4095": grey(4095, dtype=np.uint16),
 }

@@ -1,6 +1,7 @@
 """Made-up recordings of a part with two domes on a tilted table, as a pinhole camera delivers them or as the layout."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,15 @@ def add_split(folder, first, count, **options):
     """Write ``count`` parts with the seeds from ``first`` on, named 000, 001, …"""
     for n in range(count):
         add(folder, f"{n:03d}", first + n, **options)
+
+
+def lock(monkeypatch, end):
+    """Have folders whose path has this ``end`` refuse to be read."""
+    scandir = os.scandir
+
+    def locked(path):
+        if str(path).endswith(end):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)

@@ -79,17 +79,6 @@ def test_every_file_is_named_not_only_the_first(tmp_path, check):
     assert out.splitlines()[-1].startswith("categories: 1; errors: 9; warnings: 0: ")
 
 
-def test_few_points_are_a_warning(tmp_path, check):
-    """Counted at the run's size: 2,916 pixels of it show the same 729 points."""
-    make_category(tmp_path)
-    cloud = np.zeros((224, 224, 3), np.float32)
-    cloud[:54, :54] = points(27, 27).repeat(2, axis=0).repeat(2, axis=1)
-    add_part(tmp_path, "train/good", "002", picture(224, 224), cloud)
-    code, out, _ = check(tmp_path)
-    (warning,) = found(out, "warning")
-    assert code == 0 and "002.tiff: 2,916 valid points, 729 distinct, fewer than the 1,024" in warning
-
-
 @pytest.mark.parametrize(
     "words", ["nowhere", "empty", "data/toy", "file", "data --dataset_type mvtec3d", "data --category x"]
 )

@@ -5,10 +5,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from common.errors import InputError
 from tests.downloads import candy, make_eyecandies, turned
 from tests.utils.checks import check_failures, check_written
 from utils import preprocess_eyecandies
-from utils.preprocess_eyecandies import NoGround, drop_background, read_scene, to_points
+from utils.preprocess_eyecandies import drop_background, read_scene, to_points
 
 
 def test_known_points_come_back(tmp_path):
@@ -75,5 +76,5 @@ def test_bad_samples_are_named(tmp_path, capsys):
 
 
 def test_without_a_ground_it_is_refused():
-    with pytest.raises(NoGround, match="ground"):
+    with pytest.raises(InputError, match="ground"):
         drop_background(np.ones((4, 4, 3)))
