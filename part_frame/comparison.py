@@ -32,8 +32,10 @@ FLOOR = {"height": 0.02, "colour": 0.02, "brightness": 0.02, "missing": 0.12, "e
 LOCAL = 1 / 14  # of the frame's side: what changes more slowly than this is not local
 BOUND = 6.0  # of the part's median deviation: no place counts more in the mean around it, so a defect leaves no halo
 QUARTER = 4  # the mean around is computed on a grid so many times as coarse: it is smooth
-STEEP = 0.3  # of the distance between the sensor's points: where on a slope a point lies is known no better
-OWN_FLOOR = 0.6  # of the median spread of the part: no place is known better than this
+STEEP = 0.8  # of the distance between the sensor's points: where on a slope a point lies is known no better
+# no place is known better than this share of the spread that a quarter of the part stays below: what is flat. A share
+# of the median, where most of a part is edges, hid sink marks in connectors
+OWN_FLOOR, FLAT = 0.8, 25
 PRIOR = 5  # the spread around a place counts like so many parts
 AROUND = 9  # cells: width of the square around a place
 USUAL = 0.5  # share of the normal parts that have surface at a place of the footprint
@@ -402,7 +404,7 @@ def _spread(square, count, where, floor):
         own = np.maximum(channels[..., k], 0) * inside
         around = cv2.blur(own, (AROUND, AROUND)) / weight / max(count, 1)
         shrunk = np.sqrt(np.maximum(own + PRIOR * around, 0) / (count + PRIOR))
-        usual = float(np.median(shrunk[where])) if where.any() else 0.0
+        usual = float(np.percentile(shrunk[where], FLAT)) if where.any() else 0.0
         out.append(np.maximum(shrunk, max(floor, OWN_FLOOR * usual)))
     out = np.dstack(out).astype(np.float32)
     return out[..., 0] if square.ndim == 2 else out

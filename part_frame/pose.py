@@ -120,7 +120,9 @@ class Registration:
         wide = [np.hypot(n, UNSURE * _change(a)).astype(np.float32) for n, a in zip(noise, reference)]
         slope = np.minimum(cv2.dilate(_change(reference.height) / pitch, np.ones((5, 5), np.uint8)), 1)
         wide[1] = np.hypot(wide[1], STEEP * slope)
-        self._noise = [np.ascontiguousarray(np.broadcast_to(n, reference.part.shape), np.float32) for n in noise]
+        # what light shows on a slope is the lamp's side, which would draw a part that turns aside
+        exact = noise.height, np.hypot(noise.light, STEEP * slope)
+        self._noise = [np.ascontiguousarray(np.broadcast_to(n, reference.part.shape), np.float32) for n in exact]
         self._laid = [np.ascontiguousarray(a) for a in (reference.height, reference.light, *wide, domain)]
 
     def find(self, image, pose):
