@@ -326,7 +326,7 @@ class Features(ReleasedNames):
         return np.array([sum(scores.values())]), sum(maps.values())
 
     @property
-    def weights(self):
-        """Factors of the scores and maps in :meth:`combine`, which adds the products: two {bank: float}."""
-        factors = self.late_fusion.factors if self.learns else 2 * [[1.0] * len(self.decides_by)]
-        return tuple(dict(zip(self.decides_by, of)) for of in factors)
+    def map_weights(self):
+        """{bank: factor} of the maps in :meth:`combine`, which adds the products."""
+        factors = self.late_fusion.map_factors if self.learns else [1.0] * len(self.decides_by)
+        return dict(zip(self.decides_by, factors))

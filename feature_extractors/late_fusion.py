@@ -63,10 +63,9 @@ class LateFusion:
         return {"score": self.score_model.coef_.tolist(), "pixel": self.pixel_model.coef_.tolist()}
 
     @property
-    def factors(self):
-        """Total factor of each bank's score and of each bank's map, lambdas included: two lists of floats."""
-        pairs = (self.score_model, self.score_lambdas), (self.pixel_model, self.map_lambdas)
-        return [(model.coef_.astype(np.float64) * lambdas).tolist() for model, lambdas in pairs]
+    def map_factors(self):
+        """Total factor of each bank's map, lambdas included, a list of floats."""
+        return (self.pixel_model.coef_.astype(np.float64) * self.map_lambdas).tolist()
 
     def state(self):
         """{name: array} of everything learned, for :meth:`restore`."""

@@ -104,8 +104,7 @@ def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, A
     """The map of each used bank in the bank's own unit.
 
     Args:
-        maps: {bank: [..., S, S]} of one part (or of several, stacked) with all the banks of ``statistics``.
-        units: BankUnits.
+        maps: {bank: [..., S, S]} of one part (or of several, stacked) with all the banks of ``units``.
 
     Returns:
         {bank: [..., S, S] float64 from -LIMIT to LIMIT}; NaN where the bank's map is NaN.
@@ -124,15 +123,27 @@ def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, A
 
 
 def calibrated_map(maps: Mapping[str, Array], units: BankUnits) -> Array:
-    """The calibrated map: the largest value of the banks at each pixel, each bank in its own unit.
+    """The calibrated map [..., S, S], float64 from -LIMIT to LIMIT: the largest value of the banks at each pixel.
 
-    Args and errors as :func:`calibrated_banks`.
-
-    Returns:
-        [..., S, S] float64 from -LIMIT to LIMIT. NaN values of a bank do not count; 0 where all banks are NaN.
+    Args and errors as :func:`calibrated_banks`. NaN values of a bank do not count; 0 where all banks are NaN.
     """
     largest = np.fmax.reduce(list(calibrated_banks(maps, units).values()))
     return np.where(np.isnan(largest), 0.0, largest)
+
+
+def terms(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:
+    """{bank: [S, S]} that add up to one part's calibrated map: each pixel is credited to the bank that is largest
+    there; equal banks share it. Args as :func:`calibrated_banks`."""
+    banks, largest = calibrated_banks(maps, units), calibrated_map(maps, units)
+    owners = {bank: values == largest for bank, values in banks.items()}
+    count = np.maximum(sum(owner.astype(int) for owner in owners.values()), 1)
+    return {bank: np.where(owner, largest / count, 0.0) for bank, owner in owners.items()}
+
+
+def shares(terms: Mapping[str, Array], topk: int) -> dict[str, float]:
+    """{bank: share} that add up to the image score, of a part's :func:`terms`."""
+    largest = _largest(np.ravel(sum(terms.values())), topk)
+    return {bank: float(term.ravel()[largest].mean()) for bank, term in terms.items()}
 
 
 def image_score(calibrated: Array, topk: int = TOPK) -> float:
