@@ -1,7 +1,6 @@
 """From one sample to its patches: backbones or FPFH, then point feature alignment, then the fusion module (UFF)."""
 
 import random
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import PATCH_BACKBONES, XYZ_DIM, Model, cast_once
-from models.onnx_backbone import PACKAGES, OnnxBackbone, export_backbone, is_installed
-from models.rgb_backbones import LITE0
+from models.models import XYZ_DIM, Model
+from models.rgb_backbones import RGBBackbone
 
 RGB_SIZE = 224  # side in pixels of the released backbones' input image
 RGB_GRID = 28  # RGB patches per side
@@ -31,14 +29,13 @@ def set_seeds(seed):
 
 
 class PatchExtractor(nn.Module):
-    """Extracts the patches of a sample. It knows no memory bank, no file and no command line.
+    """Extracts the patches of a sample.
 
     Args:
         backbones: a ``models.models.Model`` with one backbone or both.
         fusion: FeatureFusionBlock; None: no fusion patches.
         group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
         amp: run the networks in mixed precision.
-        device: torch device or its name.
         fpfh: whether xyz patches are FPFH histograms; otherwise they come from the point transformer.
     """
 
@@ -47,9 +44,6 @@ class PatchExtractor(nn.Module):
         self.deep_feature_extractor, self.fusion, self.fpfh = backbones, fusion, fpfh
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
         self.to(self.device)
-        if amp:
-            for network in filter(None, (backbones, fusion)):
-                cast_once(network, self.device.type)
 
     @classmethod
     def from_checkpoints(
@@ -64,23 +58,18 @@ class PatchExtractor(nn.Module):
         multiscale=False,
         amp=False,
         device="cpu",
-        rgb_layers=None,
         rgb_size=None,
-        rgb_onnx=None,
     ):
         """An extractor whose networks are loaded from files.
 
         Args:
             folder: folder of the backbones' checkpoints.
-            rgb: name of the RGB backbone: a key of ``models.models.RGB_BACKBONES`` or a name of
-                ``models.rgb_backbones``; None: none.
+            rgb: name of the RGB backbone, see ``models.rgb_backbones``; None: none.
             xyz: name of the xyz backbone: a key of ``models.models.XYZ_BACKBONES`` or "FPFH"; None: none.
             uff: path of the fusion module's checkpoint; None: no fusion module.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
-            rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
-            rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
-                without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
+            rgb_size: side of the pictures, see ``models.rgb_backbones``; None: 224.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
@@ -88,47 +77,13 @@ class PatchExtractor(nn.Module):
         fpfh = xyz == FPFH
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
-        if torch.device(device).type != "cpu" or amp or not is_installed():
-            rgb_onnx = None
         xyz = None if fpfh else xyz
-        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_layers, rgb_size, rgb_onnx)
+        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_size)
         fusion = None
         if uff is not None:
-            widths = FPFH_DIM if fpfh else XYZ_DIM, backbones.rgb_dim or RGB_DIM
-            fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
+            fusion = FeatureFusionBlock.from_checkpoint(uff, XYZ_DIM, backbones.rgb_dim or RGB_DIM)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
-
-    def export_rgb(self):
-        """Have ONNX Runtime run the RGB backbone from now on; returns whether it does.
-
-        Nothing changes if the backbone is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a
-        package of ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that the banks and the
-        parts that are judged later come from the same features.
-
-        Raises:
-            InputError: ONNX Runtime gives other features than torch.
-        """
-        backbone = self.deep_feature_extractor.rgb_backbone
-        suits = getattr(backbone, "name", None) == LITE0 and self.device.type == "cpu" and not self.amp
-        if suits and self.rgb_onnx is None and is_installed(PACKAGES):
-            self.deep_feature_extractor.rgb_backbone = OnnxBackbone(export_backbone(backbone))
-        return self.rgb_onnx is not None
-
-    @property
-    def rgb_onnx(self):
-        """Bytes for ``from_checkpoints(rgb_onnx=...)`` if ONNX Runtime runs the RGB backbone, else None."""
-        return getattr(self.deep_feature_extractor.rgb_backbone, "data", None)
-
-    @property
-    def rgb_runtime(self):
-        """What runs the RGB backbone, with its version, such as "torch 2.14.1"; None: there is no RGB backbone."""
-        backbone = self.deep_feature_extractor.rgb_backbone
-        if backbone is None:
-            return None
-        if self.rgb_onnx is not None:
-            return f"ONNX Runtime {version('onnxruntime')}"
-        return f"torch {torch.__version__}"
 
     @property
     def rgb_size(self):
@@ -143,7 +98,7 @@ class PatchExtractor(nn.Module):
             widths["rgb"] = model.rgb_dim
         if self.fpfh or model.xyz_backbone is not None:
             widths["xyz"] = FPFH_DIM if self.fpfh else XYZ_DIM
-        if self.fusion is not None and len(widths) == 2:
+        if self.fusion is not None and len(widths) == 2 and not self.fpfh:
             widths["fusion"] = sum(widths.values())
         return widths
 
@@ -151,25 +106,23 @@ class PatchExtractor(nn.Module):
     def steady(self):
         """Whether a part gives the same patches each time: in eval mode, or if no network depends on the mode."""
         model = self.deep_feature_extractor
-        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (*PATCH_BACKBONES, type(None)))
+        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (RGBBackbone, type(None)))
         return not (self.training and changing)
 
     def reseed(self, seed):
         """Seed the random generators, and bring them to the state that the release has when a category begins."""
         set_seeds(seed)
         if self.fusion is not None:  # the release draws the fusion module's initial weights at this point
-            FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
+            FeatureFusionBlock(XYZ_DIM, self.fusion.rgb_dim)
 
     @torch.no_grad()
     def extract(self, sample, banks=None, zero_points=False):
         """Unscaled patches of one sample.
 
         Args:
-            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is the RGB backbone's size, 224
-                unless another was asked for.
+            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is ``rgb_size``.
             banks: names of the banks whose patches are wanted; None: all of ``widths``.
-            zero_points: if True, only (0, 0, 0) is background; if not, as released, any coordinate 0 makes a point
-                background.
+            zero_points: only (0, 0, 0) is background; otherwise, as released, any coordinate 0 makes a point so.
 
         Returns:
             {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]} with D = 1152, or 33 with FPFH. It holds the

@@ -5,8 +5,6 @@ lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z
 bound; the rows' principal directions give a tight one. So few rows have to be compared in all columns.
 """
 
-import importlib.util
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +70,7 @@ class RowSearch:
     Args:
         rows: [R, C] float32 tensor; searched on its device.
         bounded: whether to use a :class:`LowerBound`; None: if it pays.
-        norms: [R], the rows' squared norms, if they are known; the bound is then ``bound``.
-        bound: LowerBound, or None.
+        norms, bound: what a RowSearch of the same rows has found, if it is known.
     """
 
     def __init__(self, rows, bounded=None, norms=None, bound=None):
@@ -85,15 +82,7 @@ class RowSearch:
             self.bound = LowerBound.of(rows, self.norms) if bounded else None
 
     def nearest(self, patches, excluded=None):
-        """Nearest row of each patch.
-
-        Args:
-            patches: [P, C], on the rows' device.
-            excluded: [R] bool tensor, True for rows that are left out; None: no row is left out.
-
-        Returns:
-            Nearest of [P] each.
-        """
+        """Nearest of [P] each, of patches [P, C] on the rows' device; ``excluded``: [R] bool, rows left out."""
         norms = self._norms(excluded)
         merged = patches.device.type == "cpu"
         if merged:  # equal patches (background) are looked up once
@@ -119,11 +108,8 @@ class RowSearch:
         return self.norms if excluded is None else self.norms.masked_fill(excluded, torch.inf)
 
     def _compare(self, patches, norms, positions=None):
-        """The nearest rows by comparing with all rows, or with the rows at positions ``positions``, block by block.
-
-        Returns:
-            Nearest, with squared distances minus the patches' own squared norms.
-        """
+        """The Nearest of all rows, or of those at ``positions``, block by block; its distances are squared, and lack
+        the patches' own squared norms."""
         count, on_cpu = len(self.rows if positions is None else positions), patches.device.type == "cpu"
         best = patches.new_full((len(patches),), torch.inf)
         index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
@@ -148,12 +134,6 @@ class RowSearch:
                 best, index = torch.where(closer, least, best), torch.where(closer, nearest, index)
         return Nearest(best, index)
 
-    def _compare_by_faiss(self, patches, norms):
-        """As :meth:`_compare` with all rows, by faiss's matrix products, which are faster than torch's on CPUs."""
-        faiss().omp_set_num_threads(torch.get_num_threads())
-        squared, index = (torch.from_numpy(of[:, 0]) for of in faiss().knn(patches.numpy(), self.rows.numpy(), 1))
-        return Nearest(squared - (patches * patches).sum(1), index)
-
     def _compare_with_candidates(self, patches, norms):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
@@ -174,29 +154,15 @@ class RowSearch:
             candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]  # none of them is excluded
             if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
                 left = torch.cat(groups[i:])
-                whole = self._compare if len(excluded) or faiss() is None else self._compare_by_faiss
-                found.distance[left], found.index[left] = whole(patches[left], norms)
+                found.distance[left], found.index[left] = self._compare(patches[left], norms)
                 break
             found.distance[group], found.index[group] = self._compare(patches[group], norms, candidates)
         return found
 
 
-@lru_cache(maxsize=None)
-def faiss():
-    """The module faiss, or None where it is not installed (requirements-faiss.txt)."""
-    return importlib.import_module("faiss") if importlib.util.find_spec("faiss") else None
-
-
 def distinct_rows(rows):
-    """Find the distinct rows.
-
-    Args:
-        rows: [R, C] float32 tensor on the CPU.
-
-    Returns:
-        (first [D], inverse [R]): the position of each distinct row's first occurrence, ascending; and for each row the
-        number of the distinct row that it equals bit for bit.
-    """
+    """(first [D], inverse [R]) of float32 rows [R, C] on the CPU: the position of each distinct row's first occurrence,
+    ascending; and for each row the number of the distinct row that it equals bit for bit."""
     number = {}
     values = rows.contiguous().numpy()
     inverse = np.array([number.setdefault(row.tobytes(), len(number)) for row in values], dtype=np.int64)

@@ -32,7 +32,8 @@ from scoring.evaluation import TrainingParts
 
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
-GONE = ("coreset_partitions", "half_coreset")  # settings of earlier versions that decided which rows are in the banks
+# settings of earlier versions that decided which rows are in the banks
+GONE = ("coreset_partitions", "half_coreset", "max_memory")
 BOUND = ("centre", "directions", "z")
 SCALING = ("mean", "std", "weight_eps", "divisor")
 

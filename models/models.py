@@ -6,14 +6,12 @@ import torch
 from torch import nn
 
 from models import checkpoints
-from models.onnx_backbone import OnnxBackbone
 from models.pointnet2_utils import farthest_point_sample, nearest_points
 from models.rgb_backbones import RGB_BACKBONES, RGBBackbone, build_rgb_backbone
 
 __all__ = ["RGB_BACKBONES", "Model", "PointTransformer"]
 XYZ_BACKBONES = {"Point_MAE": (checkpoints.POINT_MAE, 384), "Point_Bert": (checkpoints.POINT_BERT, 256)}
 XYZ_DIM = 3 * 384
-PATCH_BACKBONES = RGBBackbone, OnnxBackbone  # they give patches, and the same ones in train mode
 
 
 class Model(nn.Module):
@@ -22,12 +20,7 @@ class Model(nn.Module):
     Args:
         rgb_backbone_name: a name of ``models.rgb_backbones``; None: no RGB backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``; None: no point transformer.
-        group_size, num_group: points per group, number of groups.
-        checkpoint_dir: folder of the checkpoint files.
-        device: device of the model.
-        rgb_layers, rgb_size: options of the RGB backbones of ``models.rgb_backbones``; None: their defaults.
-        rgb_onnx: bytes from ``export_backbone`` of this RGB backbone, which ONNX Runtime then runs; no weights are
-            loaded. None: torch runs it.
+        rgb_size: side of the pictures, see ``RGBBackbone``.
     """
 
     def __init__(
@@ -38,9 +31,7 @@ class Model(nn.Module):
         group_size=128,
         num_group=1024,
         checkpoint_dir="checkpoints",
-        rgb_layers=None,
         rgb_size=None,
-        rgb_onnx=None,
     ):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
@@ -48,47 +39,21 @@ class Model(nn.Module):
             role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
-        if rgb_onnx is not None:
-            self.rgb_backbone = OnnxBackbone(rgb_onnx)
-        elif rgb_backbone_name:
-            self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
+        if rgb_backbone_name:
+            self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_size)
         self.rgb_dim = getattr(self.rgb_backbone, "embed_dim", None)
         self.to(device)
 
     def forward_rgb_features(self, rgb):
         """Patch tokens [B, 784, width] without CLS token, of images [B, 3, 224, 224] (or the backbone's own size)."""
-        if isinstance(self.rgb_backbone, PATCH_BACKBONES):
+        if isinstance(self.rgb_backbone, RGBBackbone):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
 
-def cast_once(network, device_type):
-    """Store the weights of linear and convolutional layers in autocast's type, so that no call has to cast them.
-
-    Results under autocast stay the same bit for bit. The mini-PointNet is not changed: it runs without autocast in
-    train mode, and has few weights.
-
-    Args:
-        network: module, changed in place.
-        device_type: "cpu" or "cuda"; it decides the type.
-
-    Returns:
-        The network.
-    """
-    kind = torch.get_autocast_dtype(device_type)
-    spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
-    for layer in network.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
-            layer.to(kind)
-    return network
-
-
 class PointNetEncoder(nn.Module):
-    """Mini-PointNet: one token from the points of each group.
-
-    As released: f = conv(relu(bn(conv(points)))), g = max of f over the group, then
-    max over the group of conv(relu(bn(conv([g, f])))).
-    """
+    """Mini-PointNet: one token from the points of each group: f = conv(relu(bn(conv(points)))), g = max of f over the
+    group, then max over the group of conv(relu(bn(conv([g, f]))))."""
 
     POINTS_A_BLOCK = 4096
 
@@ -198,15 +163,8 @@ class PointTransformer(nn.Module):
         self.norm = nn.LayerNorm(self.WIDTH)
 
     def group(self, points, group_size):
-        """Centres and groups of a point cloud.
-
-        Args:
-            points: [N, 3]; if N is below num_group or the group size, the points are repeated in order to reach it.
-            group_size: K, the number of points per group.
-
-        Returns:
-            (indices of the centres [G], centres [G, 3], indices of the groups' points [G, K], nearest first).
-        """
+        """(Indices of the centres [G], centres [G, 3], indices of the groups' points [G, K], nearest first) of points
+        [N, 3], which are repeated in order if there are fewer than num_group or ``group_size``, K."""
         total = max(len(points), self.num_group, group_size)
         repeated = torch.arange(total, device=points.device) % len(points)
         points = points[repeated]
@@ -220,11 +178,7 @@ class PointTransformer(nn.Module):
         return tokens, center
 
     def forward_sizes(self, points, group_sizes):
-        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3]).
-
-        Each size has groups of its own, since of few points, which are repeated, a large group does not begin with the
-        small one.
-        """
+        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
         for size in group_sizes:

@@ -77,11 +77,7 @@ class TrainingParts:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The measurements of a category's test parts.
-
-    Raises:
-        ValueError: the shapes of the arrays do not fit each other.
-    """
+    """The measurements of a category's test parts. ValueError: the shapes of the arrays do not fit each other."""
 
     category: str
     path: tuple[str, ...]  # n picture paths relative to the data set, with forward slashes
@@ -162,11 +158,8 @@ def samples_of(bank_map: Mapping[str, Array]) -> list[SampleMaps]:
 
 
 def units_from(category: str, training: TrainingParts | None) -> BankUnits:
-    """The units of the banks that training parts taught; ``training``: None if there are no such parts.
-
-    Raises:
-        InputError: there are none; the message names the category and the reason.
-    """
+    """The units of the banks that training parts taught; ``training``: None if there are no such parts. InputError:
+    there are none; the message names the category and the reason."""
     if training is not None and training.calibrated is not None:
         return training.calibrated
     if training is None or not training.bank_map:
@@ -208,11 +201,8 @@ def write(evaluation: Evaluation, path: str | Path, training_maps: bool = False)
 
 
 def read(path: str | Path) -> Evaluation:
-    """The Evaluation in the file ``path``.
-
-    Raises:
-        InputError: the file is missing, damaged, or of a version that this program does not know.
-    """
+    """The Evaluation in the file ``path``. InputError: the file is missing, damaged, or of a version that this program
+    does not know."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
@@ -251,10 +241,7 @@ def read(path: str | Path) -> Evaluation:
 
 def find_saved(folder: str | Path, categories: Iterable[str] | None = None) -> list[Path]:
     """Paths of the files of saved maps in ``folder``, sorted by name; with ``categories`` only theirs, in that order.
-
-    Raises:
-        InputError: there are none, or one of the categories is missing.
-    """
+    InputError: there are none, or one of the categories is missing."""
     files = {path.stem: path for path in sorted(Path(folder).glob(f"[!.]*{SUFFIX}"))}
     if not files:
         raise InputError(f"{folder}: no saved maps (*{SUFFIX}) found; write them with main.py --save_maps {folder}")

@@ -75,11 +75,8 @@ class ScoringInput:
 
     @cached_property
     def reference_statistics(self) -> Statistics | None:
-        """Statistics of the training parts that normalise; None: those of the n parts do.
-
-        Raises:
-            InputError: those of training parts are not at hand.
-        """
+        """Statistics of the training parts that normalise; None: those of the n parts do. InputError: those of training
+        parts are not at hand."""
         if self.reference == "test":
             return None
         training = self.parts.training

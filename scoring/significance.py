@@ -74,9 +74,8 @@ def image_rocauc(labels: Array, scores: ArrayLike, weights: Array) -> Array:
 
 
 class PixelCounts:
-    """Counts per image from which the pixel metrics of resampled images are sums; computed once.
+    """Counts per image from which the pixel metrics of resampled images are sums. Attributes, for n images:
 
-    Attributes, for n images:
         defective, normal: [n], pixels inside and outside the mask.
         wins: [n, n]; [i, j] is the number of pairs of a defective pixel of image i and a defect-free pixel of image j
             in which the defective one scores higher; ties count one half.

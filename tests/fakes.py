@@ -12,7 +12,7 @@ class FakeExtractor:
 
     device = torch.device("cpu")
     deep_feature_extractor = fusion = fpfh = None
-    rgb_size, rgb_onnx, rgb_runtime = 224, None, None
+    rgb_size = 224
 
     steady = property(lambda self: not self.training)
 
