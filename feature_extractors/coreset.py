@@ -29,12 +29,11 @@ ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a sha
 
 
 def pick(blocks, count, width, picks, eps, random_state=None, device="cpu", progress=None):
-    """The coreset of many rows: a sparse random projection, then :func:`greedy_k_center`.
+    """The coreset of many rows: a sparse random projection, then :func:`greedy_k_center`; at least one pick.
 
     Args:
         blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
         count, width: N and C.
-        picks: number of picks; at least one is made.
         eps: allowed distortion of distances, in (0, 1); it decides the number of projected columns (Johnson and
             Lindenstrauss). Rows are not projected if these would exceed C.
         random_state: seed of the projection; None: numpy's global generator.
@@ -63,7 +62,6 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
 
     Args:
         rows: [N, C] float32 tensor (CPU).
-        count: number of picks; at most N are made.
         device: where the work is done; only distinct rows are moved there.
         progress: label of a progress bar; None: no bar.
 

@@ -29,10 +29,9 @@ def set_seeds(seed):
 
 
 class PatchExtractor(nn.Module):
-    """Extracts the patches of a sample.
+    """Extracts the patches of a sample, with a ``models.models.Model`` of one backbone or both.
 
     Args:
-        backbones: a ``models.models.Model`` with one backbone or both.
         fusion: FeatureFusionBlock; None: no fusion patches.
         group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
         amp: run the networks in mixed precision.
@@ -60,10 +59,9 @@ class PatchExtractor(nn.Module):
         device="cpu",
         rgb_size=None,
     ):
-        """An extractor whose networks are loaded from files.
+        """An extractor whose networks are loaded from files; the backbones' lie in ``folder``.
 
         Args:
-            folder: folder of the backbones' checkpoints.
             rgb: name of the RGB backbone, see ``models.rgb_backbones``; None: none.
             xyz: name of the xyz backbone: a key of ``models.models.XYZ_BACKBONES`` or "FPFH"; None: none.
             uff: path of the fusion module's checkpoint; None: no fusion module.

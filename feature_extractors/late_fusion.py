@@ -22,14 +22,11 @@ class LinearModel(NamedTuple):
 
 
 class LateFusion:
-    """Two one-class SVMs: one for image scores, one for pixels.
+    """Two one-class SVMs: ``score_model`` for image scores, ``pixel_model`` for pixels; None before they are fitted.
 
     Args:
         score_lambdas, map_lambdas: one factor per bank, applied to its scores and to its maps.
         nu, max_iter: parameters of ``sklearn.linear_model.SGDOneClassSVM``.
-
-    Attributes:
-        score_model, pixel_model: LinearModel, once :meth:`fit` or :meth:`restore` was called; None before.
     """
 
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):

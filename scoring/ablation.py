@@ -53,9 +53,8 @@ def final_terms(
 ) -> Terms:
     """S_final and its terms, from the statistics of n parts (sections 3.5 and 3.6).
 
-    Args:
-        reference: Statistics of normal training parts that give minima and maxima; None: ``stats`` give them.
-        variant: "partial": γ = 0, and no recovery term; "full": S_robust has γ (Q99 - Q95) added; "": S_final itself.
+    ``reference``: Statistics of normal training parts that give minima and maxima; None: ``stats`` give them.
+    ``variant``: "partial": γ = 0, and no recovery term; "full": S_robust has γ (Q99 - Q95) added; "": S_final itself.
     """
     alpha, beta, gamma = parameters.weights
     tail = gamma if variant == "full" else 0.0

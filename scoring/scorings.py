@@ -36,17 +36,11 @@ NOTHING: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, eq=False)
 class ScoringInput:
-    """n measured parts, and with what they are scored; maps and statistics are computed when a scoring reads them.
-
-    Attributes:
-        parts: the parts, and what normal training parts taught.
-        parameters: of the paper's scorings.
-        reference: the parts whose minima and maxima normalise the statistics: "test" (the n parts) or "train".
-    """
+    """n measured parts, and with what they are scored; maps and statistics are computed when a scoring reads them."""
 
     parts: Evaluation
-    parameters: Parameters
-    reference: str = "test"
+    parameters: Parameters  # of the paper's scorings
+    reference: str = "test"  # whose minima and maxima normalise the statistics: "test" (the n parts) or "train"
 
     @cached_property
     def decision_maps(self) -> Maps:

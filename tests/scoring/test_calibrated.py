@@ -1,7 +1,5 @@
 """The calibrated scoring: its arithmetic against plain forms, its invariants, and the edges."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -143,8 +141,3 @@ def test_what_is_refused():
     for wrong in (("rgb",), (*BANKS, "thermal")):
         with pytest.raises(ValueError, match="banks"):
             c.calibrated_map({bank: np.zeros((8, 8)) for bank in wrong}, statistics)
-
-
-def test_statistics_survive_json():
-    statistics = c.bank_units(normal_maps(3))
-    assert c.restored(json.loads(json.dumps(statistics._asdict()))) == statistics
