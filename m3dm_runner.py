@@ -44,7 +44,10 @@ PICTURE = 2  # cells of the picture in the frame per cell of height
 
 def build_extractor(args):
     """The PatchExtractor that the options ask for; InputError if a checkpoint or the device is missing."""
-    return PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
+    extractor = PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
+    if args.save_model and extractor.export_rgb():
+        note(f"RGB features by {extractor.rgb_runtime}")
+    return extractor
 
 
 def spread_evenly(count, most):

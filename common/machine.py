@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "timm", "numpy", "scipy", "scikit-learn", "fpsample", "pillow", "tifffile")
 
@@ -15,7 +15,15 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         **{package: version(package) for package in PACKAGES},
+        "faiss-cpu": _version_if_installed("faiss-cpu"),
     }
+
+
+def _version_if_installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def peak_memory_mib() -> float | None:

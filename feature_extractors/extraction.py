@@ -1,6 +1,7 @@
 """From one sample to its patches: backbones or FPFH, then point feature alignment, then the fusion module (UFF)."""
 
 import random
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import XYZ_DIM, Model
-from models.rgb_backbones import RGBBackbone
+from models.models import PATCH_BACKBONES, XYZ_DIM, Model
+from models.onnx_backbone import PACKAGES, OnnxBackbone, export_backbone, is_installed
+from models.rgb_backbones import LITE0
 
 RGB_SIZE = 224  # side in pixels of the released backbones' input image
 RGB_GRID = 28  # RGB patches per side
@@ -58,6 +60,7 @@ class PatchExtractor(nn.Module):
         amp=False,
         device="cpu",
         rgb_size=None,
+        rgb_onnx=None,
     ):
         """An extractor whose networks are loaded from files; the backbones' lie in ``folder``.
 
@@ -68,6 +71,8 @@ class PatchExtractor(nn.Module):
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
             rgb_size: side of the pictures, see ``models.rgb_backbones``; None: 224.
+            rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
+                without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
         Raises:
             InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
@@ -75,13 +80,40 @@ class PatchExtractor(nn.Module):
         fpfh = xyz == FPFH
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
+        if torch.device(device).type != "cpu" or amp or not is_installed():
+            rgb_onnx = None
         xyz = None if fpfh else xyz
-        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_size)
+        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_size, rgb_onnx)
         fusion = None
         if uff is not None:
             fusion = FeatureFusionBlock.from_checkpoint(uff, XYZ_DIM, backbones.rgb_dim or RGB_DIM)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
+
+    def export_rgb(self):
+        """Have ONNX Runtime run the RGB backbone from now on; returns whether it does.
+
+        Nothing changes if the backbone is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a
+        package of ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that the banks and the
+        parts that are judged later come from the same features. InputError: ONNX Runtime gives other features.
+        """
+        backbone = self.deep_feature_extractor.rgb_backbone
+        suits = getattr(backbone, "name", None) == LITE0 and self.device.type == "cpu" and not self.amp
+        if suits and self.rgb_onnx is None and is_installed(PACKAGES):
+            self.deep_feature_extractor.rgb_backbone = OnnxBackbone(export_backbone(backbone))
+        return self.rgb_onnx is not None
+
+    @property
+    def rgb_onnx(self):
+        """Bytes for ``from_checkpoints(rgb_onnx=...)`` if ONNX Runtime runs the RGB backbone, else None."""
+        return getattr(self.deep_feature_extractor.rgb_backbone, "data", None)
+
+    @property
+    def rgb_runtime(self):
+        """What runs the RGB backbone, with its version, such as "torch 2.14.1"; None: there is no RGB backbone."""
+        if self.deep_feature_extractor.rgb_backbone is None:
+            return None
+        return f"ONNX Runtime {version('onnxruntime')}" if self.rgb_onnx else f"torch {torch.__version__}"
 
     @property
     def rgb_size(self):
@@ -104,7 +136,7 @@ class PatchExtractor(nn.Module):
     def steady(self):
         """Whether a part gives the same patches each time: in eval mode, or if no network depends on the mode."""
         model = self.deep_feature_extractor
-        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (RGBBackbone, type(None)))
+        changing = model.xyz_backbone is not None or not isinstance(model.rgb_backbone, (*PATCH_BACKBONES, type(None)))
         return not (self.training and changing)
 
     def reseed(self, seed):

@@ -5,6 +5,8 @@ lengths ρ and ρ' are at least |ρ - ρ'| apart, so ‖p - r‖ ≥ ‖z(p) - z
 bound; the rows' principal directions give a tight one. So few rows have to be compared in all columns.
 """
 
+import importlib.util
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -134,6 +136,12 @@ class RowSearch:
                 best, index = torch.where(closer, least, best), torch.where(closer, nearest, index)
         return Nearest(best, index)
 
+    def _compare_by_faiss(self, patches, norms):
+        """As :meth:`_compare` with all rows, by faiss's matrix products, which are faster than torch's on CPUs."""
+        faiss().omp_set_num_threads(torch.get_num_threads())
+        squared, index = (torch.from_numpy(of[:, 0]) for of in faiss().knn(patches.numpy(), self.rows.numpy(), 1))
+        return Nearest(squared - (patches * patches).sum(1), index)
+
     def _compare_with_candidates(self, patches, norms):
         """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
 
@@ -154,10 +162,17 @@ class RowSearch:
             candidates = (lower <= limit[:, None]).any(0).nonzero()[:, 0]  # none of them is excluded
             if len(candidates) > MOST_LEFT * len(self.rows):  # the features have no structure that it could use
                 left = torch.cat(groups[i:])
-                found.distance[left], found.index[left] = self._compare(patches[left], norms)
+                whole = self._compare if len(excluded) or faiss() is None else self._compare_by_faiss
+                found.distance[left], found.index[left] = whole(patches[left], norms)
                 break
             found.distance[group], found.index[group] = self._compare(patches[group], norms, candidates)
         return found
+
+
+@lru_cache(maxsize=None)
+def faiss():
+    """The module faiss, or None where it is not installed (requirements-faiss.txt)."""
+    return importlib.import_module("faiss") if importlib.util.find_spec("faiss") else None
 
 
 def distinct_rows(rows):

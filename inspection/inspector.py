@@ -74,6 +74,7 @@ class Inspector:
         promise: a sentence on what is guaranteed.
         threshold, pixel_threshold: thresholds of the score and of the map's pixels.
         scorings: names of all scorings in the model.
+        rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         preparation: Preparation; other processes may use a copy of it.
 
     Raises:
@@ -98,7 +99,7 @@ class Inspector:
         self._scores = light[f"calibration.score.{self.scoring}"]
         self.threshold = verdict.threshold(self._scores, false_alarm)
         self.pixel_threshold = verdict.threshold(light[f"calibration.peak.{self.scoring}"], false_alarm)
-        self.scorings = tuple(meta["scoring"]["names"])
+        self.scorings, self.rgb_runtime = tuple(meta["scoring"]["names"]), extractor.rgb_runtime
         self._lock = threading.Lock()
 
     @classmethod
@@ -246,6 +247,8 @@ def extractor_of(
         )
     if options.pop("rgb_layers", None):
         raise InputError(f"{model.path}: it was fitted with --rgb_layers, which is gone: fit the model again")
+    if "rgb_onnx" in model.arrays:
+        options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):
         beside = folder / Path(options["uff"]).name
         options["uff"] = str(fusion_module_path or (beside if beside.is_file() else options["uff"]))

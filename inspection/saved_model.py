@@ -3,6 +3,7 @@
     arrays   bank.*, late_fusion.*, placement.*, place.*, training.*     see inspection/fitted.py
              calibration.score.<scoring>           [n] scores of the calibration parts
              calibration.peak.<scoring>            [n] largest values of their maps
+             rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
              parts.pictures                        the first training part as JPEG, to show; layout 1: all of them
     meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, clouds, light, versions, run,
              options
@@ -166,6 +167,8 @@ def write_fitted(
     """
     method, training = scorer.method, parts.training
     arrays, facts = state_of(method, name)
+    if method.extractor.rgb_onnx is not None:
+        arrays["rgb_onnx"] = np.frombuffer(method.extractor.rgb_onnx, np.uint8)
     estimated = parts.calibration_files.source == NONE
     results, note = _measured(scorer, parts, estimated)
     warnings = [note] if note else []
@@ -187,7 +190,7 @@ def write_fitted(
         "training_parts": {"names": [r.name for r in training], "fingerprints": [r.fingerprint for r in training]},
         "clouds": all(part.xyz is not None for part in parts.training_files),
         "light": parts.light and parts.light._asdict(),
-        "versions": environment(),
+        "versions": {**environment(), "rgb": method.extractor.rgb_runtime},
         "written": history.now(),
         **about,
     }

@@ -193,6 +193,7 @@ def patchcore(bench):
     pictures = [np.array(Image.fromarray(cut_out("housing", [i, 0]).rgb).resize((224, 224))) for i in range(PICTURES)]
     pictures = [((torch.from_numpy(p) / 255 - MEAN) / STD).permute(2, 0, 1)[None].contiguous() for p in pictures]
     extractor, fitted = PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None), {}
+    extractor.export_rgb()
     model = PatchcoreModel(layers=["blocks.2", "blocks.4"], backbone="tf_efficientnet_lite0", pre_trained=False)
 
     def features(picture):
@@ -211,10 +212,19 @@ def patchcore(bench):
         model.subsample_embedding(0.1)
         model.eval()
 
-    name = "anomalib's PatchCore"
+    name = f"anomalib's PatchCore (ours with {extractor.rgb_runtime})"
     yield in_turn(f"fit of {PICTURES} pictures with lite0", name, our_fit, lambda: _silently(their_fit), 1)
     judge = (lambda: fitted["bank"].measure(features(pictures[0]))), (lambda: _silently(lambda: model(pictures[0])))
     yield in_turn("one picture judged", name, *judge, 2 * bench.rounds)
+
+
+def onnx(bench):
+    """lite0's patches by ONNX Runtime, beside torch."""
+    by_torch, by_onnx = (PatchExtractor.from_checkpoints("none", rgb=LITE0, xyz=None) for _ in range(2))
+    if by_onnx.export_rgb():
+        sample = torch.randn(1, 3, 224, 224), torch.zeros(1, 3, 224, 224)
+        extract = (lambda: by_onnx.extract(sample)), (lambda: by_torch.extract(sample))
+        yield in_turn("lite0, one picture", "torch, batch norms folded", *extract, 4 * bench.rounds)
 
 
 def _silently(work):
@@ -224,8 +234,8 @@ def _silently(work):
 
 # ---------------------------------------------------------------- the command
 
-ROWS = {row.__name__: row for row in (extraction, one_part, fpfh, search, coreset, patchcore)}
-PACKAGES = {"fpfh": "open3d", "search": "faiss", "coreset": "anomalib", "patchcore": "anomalib"}
+ROWS = {row.__name__: row for row in (extraction, one_part, fpfh, search, coreset, patchcore, onnx)}
+PACKAGES = {"fpfh": "open3d", "search": "faiss", "coreset": "anomalib", "patchcore": "anomalib", "onnx": "onnxruntime"}
 
 
 def main(argv=None):

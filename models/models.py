@@ -6,12 +6,14 @@ import torch
 from torch import nn
 
 from models import checkpoints
+from models.onnx_backbone import OnnxBackbone
 from models.pointnet2_utils import farthest_point_sample, nearest_points
 from models.rgb_backbones import RGB_BACKBONES, RGBBackbone, build_rgb_backbone
 
 __all__ = ["RGB_BACKBONES", "Model", "PointTransformer"]
 XYZ_BACKBONES = {"Point_MAE": (checkpoints.POINT_MAE, 384), "Point_Bert": (checkpoints.POINT_BERT, 256)}
 XYZ_DIM = 3 * 384
+PATCH_BACKBONES = RGBBackbone, OnnxBackbone  # they give patches, and the same ones in train mode
 
 
 class Model(nn.Module):
@@ -21,6 +23,8 @@ class Model(nn.Module):
         rgb_backbone_name: a name of ``models.rgb_backbones``; None: no RGB backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``; None: no point transformer.
         rgb_size: side of the pictures, see ``RGBBackbone``.
+        rgb_onnx: bytes from ``export_backbone`` of this RGB backbone, which ONNX Runtime then runs; no weights are
+            loaded. None: torch runs it.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Model(nn.Module):
         num_group=1024,
         checkpoint_dir="checkpoints",
         rgb_size=None,
+        rgb_onnx=None,
     ):
         super().__init__()
         self.rgb_backbone = self.xyz_backbone = None
@@ -39,14 +44,16 @@ class Model(nn.Module):
             role, encoder_dims = XYZ_BACKBONES[xyz_backbone_name]
             self.xyz_backbone = PointTransformer(group_size, num_group, encoder_dims)
             checkpoints.load_into(self.xyz_backbone, Path(checkpoint_dir) / role.file, role)
-        if rgb_backbone_name:
+        if rgb_onnx is not None:
+            self.rgb_backbone = OnnxBackbone(rgb_onnx)
+        elif rgb_backbone_name:
             self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_size)
         self.rgb_dim = getattr(self.rgb_backbone, "embed_dim", None)
         self.to(device)
 
     def forward_rgb_features(self, rgb):
         """Patch tokens [B, 784, width] without CLS token, of images [B, 3, 224, 224] (or the backbone's own size)."""
-        if isinstance(self.rgb_backbone, RGBBackbone):
+        if isinstance(self.rgb_backbone, PATCH_BACKBONES):
             return self.rgb_backbone(rgb)
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 

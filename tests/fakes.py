@@ -12,7 +12,7 @@ class FakeExtractor:
 
     device = torch.device("cpu")
     deep_feature_extractor = fusion = fpfh = None
-    rgb_size = 224
+    rgb_size, rgb_onnx, rgb_runtime = 224, None, None
 
     steady = property(lambda self: not self.training)
 

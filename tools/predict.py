@@ -230,15 +230,12 @@ def tell_of_model(inspector):
     from common.machine import environment
     from runs.results import untrained_note
 
-    meta, here = inspector.model.meta, environment()
-    before = meta["versions"]
+    meta, here = inspector.model.meta, {**environment(), "rgb": inspector.rgb_runtime}
     other = [
-        f"{name} {before[name]}, here {here[name]}"
-        for name in ("torch", "timm", "numpy", "scikit-learn")
-        if before.get(name, here[name]) != here[name]
+        f"{'RGB features by' if name == 'rgb' else name} {meta['versions'][name]}, here {here[name]}"
+        for name in ("torch", "timm", "numpy", "scikit-learn", "faiss-cpu", "rgb")
+        if meta["versions"].get(name, here[name]) != here[name]
     ]
-    if str(before.get("rgb")).startswith("ONNX"):  # models of earlier versions
-        other.append(f"RGB features by {before['rgb']}, here torch")
     for text in (
         f"{inspector.category}: {inspector.promise}",
         untrained_note([file["path"] for file in meta["weights"] if file["standin"]]),

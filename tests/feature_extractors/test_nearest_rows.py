@@ -48,7 +48,12 @@ def test_nearest_rows_are_those_of_the_full_comparison(seed, count, size, width,
             assert ((distance.double() ** 2 - chosen**2).abs() <= noise).all()
 
 
-def test_random_rows_fall_back_to_the_full_comparison():
+@pytest.mark.parametrize("package", [None, "faiss"])
+def test_random_rows_fall_back_to_the_full_comparison(package, monkeypatch):
+    if package:
+        assert pytest.importorskip(package) is module.faiss()
+    else:
+        monkeypatch.setattr(module, "faiss", lambda: None)
     rows, patches = torch.randn(20000, 40), torch.randn(100, 40)
     search = RowSearch(rows)
     expected = reference_m3dm.nearest_rows(patches, rows)
