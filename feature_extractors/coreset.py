@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from feature_extractors.nearest_rows import SAMPLE, distinct_rows
+from feature_extractors.nearest_rows import SAMPLE, RowSearch, distinct_rows
 
 # sizes of the work steps; they change the speed, never the picks
 POOL = 512  # rows in the candidate pool
@@ -25,11 +25,13 @@ COMPACT = 64  # picks after which the pool drops rows below the limit
 
 SPACING_SAMPLE = 1024  # rows from which the spacing of neighbours is estimated: all their pairs are measured
 LEFT_OVER = 0.01  # share of the squared spacing that the short form of the rows may leave out on average
+RADIUS_BLOCK = 4096  # rows measured at once
+BYTES = 4 * 6  # per number of a chunk: its rows, the distinct ones, their short forms, and the picks of all chunks
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
-def pick(blocks, count, width, picks, eps, random_state=None, device="cpu", progress=None):
-    """The coreset of many rows: a sparse random projection, then :func:`greedy_k_center`; at least one pick.
+def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, device="cpu", progress=None):
+    """The coreset of many rows: a sparse random projection, then :func:`k_center_by_chunks`; at least one pick.
 
     Args:
         blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
@@ -37,6 +39,8 @@ def pick(blocks, count, width, picks, eps, random_state=None, device="cpu", prog
         eps: allowed distortion of distances, in (0, 1); it decides the number of projected columns (Johnson and
             Lindenstrauss). Rows are not projected if these would exceed C.
         random_state: seed of the projection; None: numpy's global generator.
+        max_memory: GiB; rows that need more are picked chunk by chunk. The chunks hold at least twice ``picks`` rows:
+            less memory needs fewer picks. None: all rows are one chunk.
         device, progress: as in :func:`greedy_k_center`.
 
     Returns:
@@ -50,7 +54,51 @@ def pick(blocks, count, width, picks, eps, random_state=None, device="cpu", prog
         projection = SparseRandomProjection(n_components=columns, random_state=random_state)
         projection.fit(np.zeros((1, width), np.float32))
         blocks = (torch.from_numpy(projection.transform(block.numpy())) for block in blocks)
-    return greedy_k_center(torch.cat(list(blocks)), max(1, picks), device, progress)
+    else:
+        columns = width
+    picks, chunk = max(1, picks), count
+    if max_memory is not None:
+        chunk = min(count, max(2 * picks, int(max_memory * 2**30) // (BYTES * columns)))
+    return k_center_by_chunks(blocks, picks, chunk, device, progress)
+
+
+def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
+    """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
+
+    Every ``chunk`` rows, at least twice ``count`` unless there are no more, are reduced to ``count`` picks. The picks
+    of all chunks are reduced in the same way, until they are one chunk. The time grows in proportion to the rows.
+
+    Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
+    at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
+    rows in all, the picks are those of :func:`greedy_k_center`, and arguments and result are as there.
+    """
+    index, rows, start = [], [], 0
+    for some in _regrouped(blocks, chunk):
+        picks = greedy_k_center(some, count, device, progress)
+        index.append(start + picks)
+        rows.append(some[picks])
+        start += len(some)
+    if len(index) == 1:
+        return index[0]
+    return torch.cat(index)[k_center_by_chunks([torch.cat(rows)], count, chunk, device, progress)]
+
+
+def _regrouped(blocks, size):
+    """The rows of ``blocks`` in tensors of at most ``size`` rows, and of nearly as many."""
+    held = []
+    for block in blocks:
+        for part in block.split(size):
+            if sum(map(len, held)) + len(part) > size:
+                yield torch.cat(held)
+                held = []
+            held.append(part)
+    yield torch.cat(held)
+
+
+def radius(rows, picks):
+    """The largest distance of a row [N, C] to its nearest pick, from products in float32; a coreset's quality."""
+    search = RowSearch(rows[picks], bounded=False)
+    return max(float(search.nearest(block).distance.max()) for block in rows.split(RADIUS_BLOCK))
 
 
 def greedy_k_center(rows, count, device="cpu", progress=None):

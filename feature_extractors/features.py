@@ -140,8 +140,8 @@ class Features(ReleasedNames):
         s, store, (mean, std) = self.settings, self.stores[name], self.scaling(name)
         if s.f_coreset < 1 or s.max_rows is not None and count < len(rows):
             label = f"{self.class_name}: coreset of the {name} bank"
-            blocks, options = store.blocks(rows, mean, std), (s.coreset_eps, s.random_state, self.device, label)
-            rows = rows[pick(blocks, len(rows), store.width, count, *options)]
+            size, options = (len(rows), store.width), (s.coreset_eps, s.random_state, s.max_memory, self.device, label)
+            rows = rows[pick(store.blocks(rows, mean, std), *size, count, *options)]
         values, start = torch.empty(len(rows), store.width), 0
         for block in store.blocks(rows, mean, std):
             values[start : start + len(block)] = block

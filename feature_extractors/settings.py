@@ -77,6 +77,7 @@ class Settings:
     random_state: Optional[int] = None  # seed of the random projection; None: numpy's global generator
     img_size: int = 224  # side of the maps in pixels, for the methods whose maps are not always 224
     max_rows: Optional[int] = None  # largest number of rows of a bank, whatever their share
+    max_memory: Optional[float] = None  # GiB to pick a coreset in, chunk by chunk if need be; None: no limit
     asy_memory_bank: Optional[int] = None  # largest number of parts in the xyz and fusion banks
     rm_zero_for_project: bool = False  # Point_MAE method: drop all rows that contain a zero
     ocsvm_nu: float = 0.5  # of the late fusion's one-class SVMs, as the next

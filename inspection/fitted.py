@@ -32,8 +32,7 @@ from scoring.evaluation import TrainingParts
 
 # settings that change how a fit runs, but not its result
 NOT_KEPT = ("spool_dir", "training_maps")
-# settings of earlier versions that decided which rows are in the banks
-GONE = ("coreset_partitions", "half_coreset", "max_memory")
+GONE = ("coreset_partitions", "half_coreset")  # settings of earlier versions that decided which rows are in the banks
 BOUND = ("centre", "directions", "z")
 SCALING = ("mean", "std", "weight_eps", "divisor")
 

@@ -23,7 +23,7 @@ if not __package__:
 from common.commands import Parser, add_device, run_command
 from common.devices import choose_device
 from common.files import atomic_write_text, check_writable
-from feature_extractors.coreset import greedy_k_center
+from feature_extractors.coreset import greedy_k_center, radius
 from feature_extractors.nearest_rows import RowSearch
 from lab.benchmark import KIND, Bench
 from lab.side_by_side import CPU, collect, in_turn, rows_near_a_plane, table
@@ -62,11 +62,8 @@ def banks(bench, device, rows):
     patches = bank[:: max(1, rows // 3136)][:3136] + 0.05
     searches = {d: RowSearch(bank.to(d)) for d in {device.type, "cpu"}}
 
-    def radius(picks):
-        return float(RowSearch(some[picks], bounded=False).nearest(some).distance.max())
-
     def same_radius(ours, theirs):
-        ratio = radius(ours) / radius(theirs)
+        ratio = radius(some, ours) / radius(some, theirs)
         equal = (ours == theirs).float().mean()
         return f"{equal:.1%} of the picks equal, radius ratio {ratio:.6f}", abs(ratio - 1) < 1e-4
 

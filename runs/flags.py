@@ -254,6 +254,12 @@ class RunOptions:
         number(int, 3, MOST),
         younger=True,
     )
+    max_memory: float | None = value(
+        "memory in which a coreset is picked: chunk by chunk if all rows need more, with slightly other picks",
+        number(float, 0, open_low=True),
+        metavar="GIB",
+        younger=True,
+    )
     max_measured: int | None = value(
         "most training parts that are measured against the banks for the late fusion and for calibrated, spread evenly "
         "from the first to the last (default: all, as released)",

@@ -25,7 +25,6 @@ GONE_DECIDING = {
     **dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius", "rgb_layers")),
     "half_coreset": False,
 }
-GONE_YOUNGER = ("max_memory",)  # as those that could, but not in the ids of runs that did not use them
 NUMBERS, OF_FRAMES = 2, 3  # version of the results, and of those with --frame: raised when the program changes them
 Refuse = Callable[[str], NoReturn]
 
@@ -197,7 +196,7 @@ def extractor_options(options: RunOptions) -> dict[str, Any]:
 def method_settings(options: RunOptions) -> dict[str, Any]:
     """The fields of ``feature_extractors.settings.Settings``."""
     same = (
-        *("seed", "img_size", "spool_dir", "rm_zero_for_project", "asy_memory_bank", "max_rows"),
+        *("seed", "img_size", "spool_dir", "rm_zero_for_project", "asy_memory_bank", "max_rows", "max_memory"),
         *("f_coreset", "coreset_eps", "random_state", "ocsvm_nu", "ocsvm_maxiter"),
     )
     lambdas = {
@@ -222,7 +221,7 @@ def deciding_options(recorded: Mapping[str, Any]) -> dict[str, Any]:
         if name == "calibration":  # as a share it takes parts away from training
             return isinstance(value, float)
         if name not in FLAGS:
-            return name not in GONE_NEUTRAL and not (name in GONE_YOUNGER and value is None)
+            return name not in GONE_NEUTRAL
         return FLAGS[name]["decides"] and (not FLAGS[name].get("younger") or value != default_of(name))
 
     return {**GONE_DECIDING, **{name: value for name, value in recorded.items() if decides(name, value)}}

@@ -1,4 +1,4 @@
-"""The coreset against slow, obvious versions."""
+"""The coreset against slow, obvious versions, and by chunks."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 import reference_m3dm
 from feature_extractors import coreset
-from feature_extractors.coreset import greedy_k_center
+from feature_extractors.coreset import greedy_k_center, k_center_by_chunks, pick, radius
+
+
+def rows_of(seed, count, directions=4, width=12):
+    generator = torch.Generator().manual_seed(seed)
+    spread = torch.randn(count, directions, generator=generator) @ torch.randn(directions, width, generator=generator)
+    return spread + 0.05 * torch.randn(count, width, generator=generator)
 
 
 def replay(rows, picks):
@@ -62,3 +68,32 @@ def test_greedy_k_center_equals_the_plain_loop(pool, ties, monkeypatch):
     expected = reference_m3dm.k_center(rows, 300)
     distinct = len(np.unique(rows, axis=0))
     assert torch.equal(greedy_k_center(rows, 300)[:distinct], expected[:distinct])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    count=st.integers(1, 30),
+    times=st.integers(2, 6),
+    sizes=st.lists(st.integers(1, 90), max_size=9),
+)
+def test_chunks_give_distinct_picks_and_a_radius_within_its_bound(seed, count, times, sizes):
+    rows = rows_of(seed, 20 + sum(sizes))
+    picks = k_center_by_chunks(rows.split([20, *sizes]), count, times * count)
+    exact = greedy_k_center(rows, count)
+    assert len(picks) == len(exact) == len(set(picks.tolist())) == min(count, len(rows)) and picks[0] == 0
+    if len(rows) <= times * count:
+        assert torch.equal(picks, exact)
+    # greedy's radius is at least the best one; four levels add at most 2 for each above the first
+    assert radius(rows, picks) <= 10 * radius(rows, exact) + 1e-2
+
+
+def test_limited_memory_comes_close_to_the_exact_radius():
+    """In practice the bound is far away."""
+    rows = rows_of(0, 6000)
+    blocks = rows.split(1000), 6000, 12
+    exact = pick(*blocks, 200, 0.9)
+    assert torch.equal(exact, greedy_k_center(rows, 200))
+    chunks = pick(*blocks, 200, 0.9, max_memory=800 * 24 * 12 / 2**30)  # 800 rows at once
+    assert radius(rows, exact) < radius(rows, chunks) < 1.35 * radius(rows, exact)
+    assert radius(rows, torch.arange(200)) > 1.5 * radius(rows, exact)  # any 200 rows are not as good

@@ -173,15 +173,17 @@ def test_a_category_that_another_process_computes_is_left_out(run, results, caps
 
 
 def test_a_fit_is_bounded(run, results):
-    """Rows per bank, parts measured, threads; the four training parts are numbered 0 to 3."""
+    """Rows per bank, memory of the coreset, parts measured, threads; the four training parts are numbered 0 to 3."""
     threads = torch.get_num_threads()
     try:
         assert run("--category", "two", "--scoring", "calibrated") == 0
-        free = record(results)["categories"]["two"]
-        words = "--category two --scoring calibrated --max_rows 90 --max_measured 3 --threads 1"
-        assert run(*words.split()) == 0 and torch.get_num_threads() == 1
+        free = record(results)["categories"]["two"], read_csv(results / "scores_two.csv")
+        assert run("--category", "two", "--scoring", "calibrated", "--max_memory", "1e-5", "--threads", "1") == 0
+        chunks = record(results)["categories"]["two"], read_csv(results / "scores_two.csv")
+        assert torch.get_num_threads() == 1 and chunks[0]["banks"] == free[0]["banks"] and chunks[1] != free[1]
+        assert run("--category", "two", "--scoring", "calibrated", "--max_rows", "90", "--max_measured", "3") == 0
         bounded = record(results)["categories"]["two"]
     finally:
         torch.set_num_threads(threads)
-    assert [of["calibrated"]["parts"] for of in (free, bounded)] == [4, 3]
-    assert free["banks"]["xyz"][0] > bounded["banks"]["xyz"][0] == 90
+    assert [of["calibrated"]["parts"] for of in (free[0], bounded)] == [4, 3]
+    assert free[0]["banks"]["xyz"][0] > bounded["banks"]["xyz"][0] == 90
