@@ -13,7 +13,7 @@ from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.settings import FPFH
 from models.checkpoints import UFF, require
 from models.feature_fusion import FeatureFusionBlock
-from models.models import PATCH_BACKBONES, XYZ_DIM, Model
+from models.models import PATCH_BACKBONES, XYZ_DIM, Model, cast_once
 from models.onnx_backbone import PACKAGES, OnnxBackbone, export_backbone, is_installed
 from models.rgb_backbones import LITE0
 
@@ -45,6 +45,9 @@ class PatchExtractor(nn.Module):
         self.deep_feature_extractor, self.fusion, self.fpfh = backbones, fusion, fpfh
         self.group_sizes, self.amp, self.device = tuple(group_sizes), amp, torch.device(device)
         self.to(self.device)
+        if amp:
+            for network in filter(None, (backbones, fusion)):
+                cast_once(network, self.device.type)
 
     @classmethod
     def from_checkpoints(

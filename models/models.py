@@ -58,6 +58,20 @@ class Model(nn.Module):
         return self.rgb_backbone.forward_features(rgb)[:, 1:]
 
 
+def cast_once(network, device_type):
+    """Store the weights of linear and convolutional layers in autocast's type, so that no call has to cast them.
+
+    Results under autocast stay the same bit for bit. The mini-PointNet is not changed: it runs without autocast in
+    train mode, and has few weights. ``network`` is changed in place and returned; ``device_type``: "cpu" or "cuda".
+    """
+    kind = torch.get_autocast_dtype(device_type)
+    spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)) and id(layer) not in spared:
+            layer.to(kind)
+    return network
+
+
 class PointNetEncoder(nn.Module):
     """Mini-PointNet: one token from the points of each group: f = conv(relu(bn(conv(points)))), g = max of f over the
     group, then max over the group of conv(relu(bn(conv([g, f]))))."""
