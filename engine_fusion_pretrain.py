@@ -1,8 +1,7 @@
 """Training of UFF, the fusion module: from files of patch pairs to checkpoints in the released layout.
 
-An optimiser step takes ``accum_iter`` batches. An epoch's last step takes the batches that are left, so a small folder
-trains too. After the start, only the order of the files is random, and it follows from (seed, epoch). So a training
-that resumes from a checkpoint ends where an uninterrupted one does.
+An optimiser step takes ``accum_iter`` batches, an epoch's last one what is left. After the start, only the order of the
+files is random, and it follows from (seed, epoch): a training that resumes ends where an uninterrupted one does.
 """
 
 import argparse
@@ -31,6 +30,10 @@ from uff_training.training_plan import epoch_order, learning_rate, plan
 NOT_RECORDED = ("device", "quiet", "resume", "overwrite", "local_rank")  # options that a checkpoint does not name
 NO_EFFECT = ("num_workers", "save_every", "data_path", "output_dir")  # these may differ when a training resumes
 BETAS = 0.9, 0.95
+TOLD = {  # of the order of a file's RGB patches
+    "unknown": "the order of its RGB patches cannot be told; pairs are taken as they stand",
+    "released": "RGB patches are in released order; they are matched to their xyz patches again",
+}
 
 
 class Point(NamedTuple):
@@ -43,8 +46,7 @@ class Point(NamedTuple):
 class Training:
     """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
 
-    Args:
-        options: those of fusion_pretrain.py; with ``resume`` the training continues the last checkpoint.
+    ``options``: those of fusion_pretrain.py; with ``resume`` the training continues the last checkpoint.
 
     Raises:
         InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed.
@@ -67,7 +69,8 @@ class Training:
         self.args.update(xyz_dim=self.folder.xyz_dim, rgb_dim=self.folder.rgb_dim, files=len(self.folder.paths))
         listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in self.folder.paths)
         self.args["files_sha256"] = hashlib.sha256(listed.encode()).hexdigest()
-        self.args.update(processes=1, warmup_steps=None)  # as without these options of earlier versions
+        # as without these options of earlier versions
+        self.args.update(processes=1, warmup_steps=None, pair_order="matching", background="any_zero")
         self.plan = plan(len(self.folder.paths), options)
         torch.manual_seed(options.seed)
         self.model = FeatureFusionBlock(self.folder.xyz_dim, self.folder.rgb_dim).to(self.device)
@@ -134,14 +137,8 @@ class Training:
     # ------------------------------------------------------------ the loop
 
     def run(self) -> tuple[Path, Point | None]:
-        """Train to the end; writes the checkpoints.
-
-        Returns:
-            (the last checkpoint, its last step).
-
-        Raises:
-            InputError: a file is damaged, or the loss is not finite; the message names the step and the file.
-        """
+        """Train to the end and write the checkpoints: (the last one, the last step). InputError, which names the step
+        and the file: a file is damaged, or the loss is not finite."""
         last = None
         path = self.checkpoint_path(self.epoch - 1)
         while self.steps < self.plan.steps:
@@ -173,27 +170,16 @@ class Training:
 
     def _read(self, pool, numbers):
         """[Pairs] of a batch's files, read by the threads of ``pool``; each kind of warning is given once."""
-        options = self.options
-        settings = self.folder.xyz_dim, options.pair_order, options.background
         try:
-            parts = list(pool.map(lambda number: load_pairs(self.folder.paths[number], *settings), numbers))
+            parts = list(pool.map(lambda number: load_pairs(self.folder.paths[number], self.folder.xyz_dim), numbers))
         except InputError as error:
             raise InputError(f"{error} (stopped at step {self.steps}, epoch {self.epoch})") from None
         for part in parts:
             if not len(part.xyz):
                 told = "no usable patches (every xyz patch holds a zero); it teaches nothing"
                 self._warn_once(part.path, f"{part.path}: {told}")
-            if part.order == "unknown":
-                told = "the order of its RGB patches cannot be told; pairs are taken as they stand"
-                self._warn_once("unknown", f"{part.path}: {told}, here and in all such files")
-            elif part.order != options.pair_order:
-                told = f"RGB patches are in {part.order} order; they are "
-                told += (
-                    "matched to their xyz patches again"
-                    if part.order == "released"
-                    else "scrambled as the release does"
-                )
-                self._warn_once("order", f"{part.path}: {told}, here and in all such files")
+            if part.order in TOLD:
+                self._warn_once(part.order, f"{part.path}: {TOLD[part.order]}, here and in all such files")
         return parts
 
     def _warn_once(self, key, message):
@@ -225,10 +211,7 @@ class Training:
         xyz, rgb = (torch.cat([getattr(part, name) for part in parts]).to(self.device) for name in ("xyz", "rgb"))
         where = f"step {self.steps} (epoch {self.epoch})"
         if not len(xyz):
-            raise InputError(
-                f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero; "
-                "for histograms such as FPFH give --background all_zero"
-            )
+            raise InputError(f"no usable patches at {where} in {_names(parts)}: every xyz patch holds a zero")
         half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         with torch.autocast(self.device.type, enabled=self.mixed, dtype=half):
             queries, keys = self.model.match(xyz, rgb)

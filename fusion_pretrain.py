@@ -26,26 +26,11 @@ def build_parser() -> Parser:
     )
     whole = number(int, 1, 2**31 - 1)
     group = parser.add_argument_group("data")
-    widths = "width of the xyz patches (default: as the files show it, else 1152)"
     add_values(
         group,
         ("data_path", str, "datasets/patch_lib", "DIR", "folder of .pt files, float32 or half precision"),
-        ("xyz_dim", whole, None, "N", widths),
+        ("xyz_dim", whole, 1152, "N", "width of the xyz patches"),
         ("num_workers", number(int, 0, 64), 1, "N", "threads that read the files of a batch"),
-    )
-    group.add_argument(
-        "--pair_order",
-        default="matching",
-        choices=("matching", "released"),
-        help="matching: RGB patches that the release wrote in scrambled order (defect 7) are brought back to "
-        "their xyz patches; released: all files are used in the scrambled order",
-    )
-    group.add_argument(
-        "--background",
-        default="any_zero",
-        choices=("any_zero", "all_zero"),
-        help="patches left out: any_zero, whose xyz half holds a zero (as released); all_zero, whose xyz half "
-        "is all zero (for FPFH, whose zeros are values)",
     )
 
     group = parser.add_argument_group("training")
@@ -100,11 +85,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train as the options say; returns the exit code.
-
-    Raises:
-        InputError: data, output folder or checkpoint cannot be used; nothing was done.
-    """
+    """Train as the options say; returns the exit code. InputError: data, output folder or checkpoint cannot be used;
+    nothing was done."""
     from engine_fusion_pretrain import Training  # imported only after the options were checked: torch takes seconds
 
     training = Training(args)

@@ -43,11 +43,7 @@ PICTURE = 2  # cells of the picture in the frame per cell of height
 
 
 def build_extractor(args):
-    """The PatchExtractor that the options ask for.
-
-    Raises:
-        InputError: a checkpoint is missing, or the device is not available.
-    """
+    """The PatchExtractor that the options ask for; InputError if a checkpoint or the device is missing."""
     extractor = PatchExtractor.from_checkpoints(device=choose_device(args.device), **extractor_options(args))
     if args.save_model and extractor.export_rgb():
         note(f"RGB features by {extractor.rgb_runtime}")
@@ -69,10 +65,8 @@ def build_method(args, extractor):
 
 @contextlib.contextmanager
 def draws_apart():
-    """Context that restores the random generators at its end, so code inside does not change later random numbers.
-
-    In train mode, as released, random numbers affect the features. An extra pass must not change the released scores.
-    """
+    """Context that restores the random generators at its end: in train mode, as released, random numbers affect the
+    features, and an extra pass must not change the released scores."""
     known = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -85,28 +79,17 @@ def draws_apart():
 class M3DM:
     """The method ``args.method_name`` for one category.
 
-    Args:
-        args: options from ``runs.options.parse_arguments``.
-        extractor: PatchExtractor; None: built from the options.
-
-    Attributes:
-        method: the Features object; each ``fit`` makes a new one.
-        timings: {phase: seconds} so far.
-        training_paths: rgb paths of the parts of the last ``fit``, relative to the data set.
-        evaluation, scored, metrics: results of the last ``evaluate``: Evaluation, {scoring: Scored},
-            {scoring: Metrics}.
-
-    Raises:
-        InputError: a checkpoint is missing, or the device is not available.
+    ``args``: options from ``runs.options.parse_arguments``; ``extractor``: PatchExtractor, or None: built from these.
     """
 
     def __init__(self, args, extractor=None):
         self.args = args
-        self.timings = Clock()
+        self.timings = Clock()  # {phase: seconds} so far
         with self.timings("load networks"):
             self.extractor = build_extractor(args) if extractor is None else extractor
-            self.method = build_method(args, self.extractor)
-        self.training_paths, self._settled = [], None
+            self.method = build_method(args, self.extractor)  # each fit makes a new one
+        self.training_paths, self._settled = [], None  # rgb paths of the fit's parts, relative to the data set
+        # of the last evaluate: Evaluation, {scoring: Scored}, {scoring: Metrics}
         self.evaluation = self.scored = self.metrics = self._model = None
 
     def fit(self, class_name):
@@ -149,20 +132,14 @@ class M3DM:
                 paths = [self.training_paths[number] for number in chosen]
                 method.run_late_fusion(paths, scoring_addon.parameters_from(args))
         if CALIBRATED in args.scoring:
-            left_out = " and ".join(
-                evaluation.units_from(class_name, method.training).left_out
-            )  # raises before the test
+            left_out = " and ".join(evaluation.units_from(class_name, method.training).left_out)  # or an InputError
             if left_out:
                 told = "%s: calibrated: the training parts' maps of the %s bank show no spread: it is left out"
                 logging.warning(told, class_name, left_out)
 
     def _frame(self, class_name):
         """(Placement, {index of a training part: its Pose}), settled once from the training parts; (None, {}) without
-        --frame.
-
-        Raises:
-            InputError: no part is found in a training scan; the message names it.
-        """
+        --frame. InputError names a training scan in which no part is found."""
         args = self.args
         if getattr(args, "frame", NO_FRAME) == NO_FRAME:
             return None, {}
@@ -179,10 +156,9 @@ class M3DM:
 
         forced = {"part": placement.NONE, "aligned": placement.ALIGNED}.get(args.frame)
         with self.timings("frame"):
+            size = self.method.map_size
             try:
-                settled, placed, lost = placement.learn(
-                    scans, self.method.map_size, PICTURE * self.method.map_size, forced
-                )
+                settled, placed, lost = placement.learn(scans, size, PICTURE * size, forced)
             except placement.CannotPlace as error:
                 raise InputError(f"{dataset.folder}: no part is found in any training scan: {error}") from None
         if lost:
@@ -198,11 +174,7 @@ class M3DM:
     def read_parts(self, class_name, calibration):
         """Read the training and calibration parts for a saved model; called before the fit.
 
-        Args:
-            calibration: ``data.calibration_parts.CalibrationFiles``.
-
-        Raises:
-            InputError: a file cannot be read, or a calibration part is also a training part.
+        ``calibration``: CalibrationFiles. InputError: a file cannot be read, or a calibration part is a training part.
         """
         args, dataset = self.args, get_data_loader("train", class_name, self.args.img_size, self.args).dataset
         count = parts_used(args, len(dataset))
@@ -212,27 +184,20 @@ class M3DM:
             self._model = read_parts(class_name, files, calibration, dataset.reading, frame, poses)
 
     def save(self, path, class_name, weights, about):
-        """Calibrate the fitted method and write its model; call :meth:`read_parts` first.
+        """Calibrate the fitted method and write its model to ``path``; call :meth:`read_parts` first.
 
-        Args:
-            path: file to write.
-            weights: [dict], one per WeightFile.
-            about: dict of further entries for the model's metadata.
-
-        Raises:
-            InputError: the file cannot be written.
+        ``weights``: [dict], one per WeightFile; ``about``: dict of further entries for the model's metadata.
         """
         args, parameters = self.args, scoring_addon.parameters_from(self.args)
         scorer = Scorer(self.method, model_scorings(args), parameters, args.scoring_reference)
         options = {key: value for key, value in extractor_options(args).items() if key != "folder"}
         camera = read_record(Path(args.dataset_path) / class_name / "train" / GOOD).get("camera")
         usual = args.usual.get(class_name)
-        recorded = json.loads(json.dumps(recorded_options(args), default=str))
         about = {
             **about,
             "extractor": options,
             "weights": weights,
-            "options": recorded,
+            "options": json.loads(json.dumps(recorded_options(args), default=str)),
             "seed": args.seed,
             "camera": camera,
             "min_points": args.min_points,
@@ -258,10 +223,7 @@ class M3DM:
     # ------------------------------------------------------------ test
 
     def evaluate(self, class_name, meta=None):
-        """Measure and score the category's test parts.
-
-        Args:
-            meta: dict for ``Evaluation.meta``.
+        """Measure and score the category's test parts; ``meta``: dict for ``Evaluation.meta``.
 
         Returns:
             (image ROCAUC, pixel ROCAUC, AU-PRO), three dicts {method name: value, None where undefined}.
@@ -285,16 +247,14 @@ class M3DM:
                 training=method.training,
                 meta=meta or {},
             )
-            names = args.scoring
-            self.scored = evaluation.score(
-                self.evaluation, names, scoring_addon.parameters_from(args), args.scoring_reference
-            )
+            parameters = scoring_addon.parameters_from(args)
+            self.scored = evaluation.score(self.evaluation, args.scoring, parameters, args.scoring_reference)
             self.metrics = evaluation.metrics(self.evaluation, self.scored)
         if args.scoring_reference == "test":
             dominating = dominating_part(paths, self.scored, args.scoring_topk)
             if dominating:
                 logging.warning("%s", dominating)
-        return tuple({args.method_name: value} for value in self.metrics[names[0]])
+        return tuple({args.method_name: value} for value in self.metrics[args.scoring[0]])
 
     def record(self):
         """The entry in run.json of the category that was evaluated, or only fitted: a JSON-able dict."""
@@ -316,9 +276,7 @@ class M3DM:
         return entry
 
     def _save_feature(self, class_name, number, feature):
-        """Write a training part's patches as ``<class><number>.pt``, the released name.
-
-        A class name that ends in a digit is followed by "-", so that cookie1 + 0 and cookie + 10 differ.
-        """
+        """Write a training part's patches as ``<class><number>.pt``, the released name; "-" between two digits, so that
+        cookie1 + 0 and cookie + 10 differ."""
         divider = "-" if class_name[-1:].isdigit() or class_name.endswith("-") else ""
         save_patch_pair(Path(self.args.save_feature_path) / f"{class_name}{divider}{number}.pt", feature)

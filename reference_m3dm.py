@@ -8,10 +8,10 @@ options, as its authors released it. ``full_setting`` at the end tells the story
     measure           a part's patches against a bank → image score, and each patch's distance to its nearest row
     late fusion       the three banks' scores and maps → one score and one map
 
-The project computes the same faster: the tests hold the fast code to these functions. The networks (DINO, Point-MAE,
-UFF) are the project's, applied layer by layer; the blurred map and the late fusion have no faster form and are the
-project's too. S is the side of a map in pixels, P the number of a part's patches (784 of rgb, 3136 of the others), R
-the number of a bank's rows, C the width of a row.
+The tests hold the project's fast code to these functions. The networks (DINO, Point-MAE, UFF) are the project's,
+applied layer by layer; so are the blurred map and the late fusion, which have no faster form. S is the side of a map in
+pixels, P the number of a part's patches (784 of rgb, 3136 of the others), R the number of a bank's rows, C the width of
+a row.
 """
 
 from collections.abc import Callable, Iterable

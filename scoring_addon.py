@@ -129,8 +129,7 @@ def add_arguments(parser: Any) -> None:
     text = "baseline: as released; disagreement: Xu et al. 2026 (default: baseline)"
     parser.add_argument("--scoring", choices=("baseline", "disagreement"), default="baseline", help=text)
     add_parameters(parser)
-    text = "whose minima and maxima normalise the statistics (default: test)"
-    parser.add_argument("--scoring_reference", choices=("test",), default="test", help=text)
+    parser.add_argument("--scoring_reference", choices=("test",), default="test", help="whose statistics normalise")
 
 
 def _number(kind: Callable[[str], Any], low: float = -1e300) -> Callable[[str], Any]:
@@ -169,10 +168,8 @@ def parameters_from(args: Any) -> Any:
 
 
 def check(runner: Any, *names: str) -> None:
-    """Hook 2, where a runner has built its methods, and, with its names, where a round of test samples begins.
-
-    Exits with code 2 if a method that the runner has built cannot have the scoring that was asked for.
-    """
+    """Hook 2, where a runner has built its methods, and, with its names, where a round of test samples begins. Exits
+    with code 2 if one of the methods cannot have the scoring that was asked for."""
     values = [of for value in vars(runner).values() for of in (value.values() if isinstance(value, dict) else [value])]
     methods = [value for value in values if hasattr(value, "calculate_metrics")]
     if not any(_asked(value) for value in [runner, *methods]):

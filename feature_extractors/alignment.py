@@ -17,20 +17,15 @@ PATCHES = GRID * GRID
 
 
 def align(tokens, centers, points, valid, size):
-    """xyz patches of one sample.
+    """xyz patches [3136, C] of one sample, row-major; exactly 0 where no valid pixel contributes.
 
     Each valid pixel gets the weighted mean of its 3 nearest centres' tokens; other pixels are 0. Then follow 3×3
     average pooling (stride 1, no padding) and adaptive average pooling to 56×56.
 
     Args:
-        tokens: [G, C] features at the centres.
-        centers: [G, 3].
+        tokens: [G, C] features at the ``centers`` [G, 3].
         points: [N, 3], the valid pixels' points.
-        valid: [N] int64, row-major positions of these pixels in the image.
-        size: side of the image in pixels.
-
-    Returns:
-        [3136, C], row-major; exactly 0 where no valid pixel contributes.
+        valid: [N] int64, row-major positions of these pixels in the image of ``size`` × ``size``.
     """
     index, weight = interpolation_weights(points, centers)
     if points.device.type == "cpu":

@@ -8,22 +8,6 @@ against each pick. The way here makes the same picks, but skips most of these me
 rows with the largest bounds, after these were brought up to date. *Limit*: the largest bound outside the pool. As long
 as the pool's farthest row lies above the limit, it is the farthest of all rows. It is picked without a look at the
 others.
-
-Example: ten points of a plane, three picks, a pool of three; six rows at a time are brought up to date.
-
-    row    0      1      2      3      4      5      6      7      8      9
-    at   (0,0)  (1,0)  (0,1)  (9,0)  (9,1)  (8,0)  (0,7)  (1,7)  (0,6)  (4,3)
-    bound  0      1      1     81     82     64     49     50     36     25     after pick 0, which all have seen
-
-1. The pool is rows {3, 4, 5} with bounds 81, 82, 64; the limit is row 7's 50. Row 4 is the farthest, and is picked,
-   since 82 > 50. Only the pool is measured against it: row 3 now has 1 and row 5 has 2. Neither lies above 50, so this
-   pool is done.
-2. The six rows with the largest bounds, 4, 3, 5, 7, 6, 8, have not seen pick 4. One matrix product measures them
-   against it. The first three now have 0, 1, 2; the others keep 50, 49, 36, as row 0 is nearer to them. Rows 7, 6, 8, 9
-   now have the largest bounds. Row 9 gives the limit and is not up to date, so it is measured too, and keeps its 25.
-3. The pool is rows {6, 7, 8}, the limit is 25. Row 7 is picked, since 50 > 25.
-
-The picks are 0, 4, 7. Rows 1 and 2 were never measured against pick 4, and need not have been.
 """
 
 import numpy as np
@@ -46,76 +30,47 @@ BYTES = 4 * 6  # per number of a chunk: its rows, the distinct ones, their short
 ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a share of the two squared norms
 
 
-def project(blocks, count, width, eps, random_state):
-    """Sparse random projection to the Johnson-Lindenstrauss dimension of ``eps``.
+def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, device="cpu", progress=None):
+    """The coreset of many rows: a sparse random projection, then :func:`k_center_by_chunks`; at least one pick.
 
     Args:
         blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
         count, width: N and C.
-        eps: allowed distortion of distances, in (0, 1).
-        random_state: seed; None: numpy's global generator.
-
-    Yields:
-        The projected blocks, float32 tensors [n, C']; as they are if C' would exceed C.
-    """
-    from sklearn.random_projection import SparseRandomProjection  # imported here, since that takes a second
-
-    columns = _columns(count, width, eps)
-    if columns is None:
-        yield from blocks
-        return
-    projection = SparseRandomProjection(n_components=columns, random_state=random_state)
-    projection.fit(np.zeros((1, width), np.float32))
-    for block in blocks:
-        yield torch.from_numpy(projection.transform(block.numpy()))
-
-
-def _columns(count, width, eps):
-    """C' of :func:`project`; None if it would exceed C."""
-    from sklearn.random_projection import johnson_lindenstrauss_min_dim
-
-    columns = int(johnson_lindenstrauss_min_dim(count, eps=eps))
-    return columns if 0 < columns <= width else None
-
-
-def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, device="cpu", progress=None):
-    """The coreset of many rows: projected by :func:`project`, then picked by :func:`greedy_k_center`.
-
-    Args:
-        blocks, count, width, eps, random_state: as in :func:`project`.
-        picks: number of picks; at least one is made.
-        max_memory: GiB; rows that need more are picked chunk by chunk, see :func:`k_center_by_chunks`. The chunks hold
-            at least twice ``picks`` rows: less memory needs fewer picks. None: no limit.
+        eps: allowed distortion of distances, in (0, 1); it decides the number of projected columns (Johnson and
+            Lindenstrauss). Rows are not projected if these would exceed C.
+        random_state: seed of the projection; None: numpy's global generator.
+        max_memory: GiB; rows that need more are picked chunk by chunk. The chunks hold at least twice ``picks`` rows:
+            less memory needs fewer picks. None: all rows are one chunk.
         device, progress: as in :func:`greedy_k_center`.
 
     Returns:
         [min(picks, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
     """
+    # imported here, since that takes a second
+    from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
+
+    columns = int(johnson_lindenstrauss_min_dim(count, eps=eps))
+    if 0 < columns <= width:
+        projection = SparseRandomProjection(n_components=columns, random_state=random_state)
+        projection.fit(np.zeros((1, width), np.float32))
+        blocks = (torch.from_numpy(projection.transform(block.numpy())) for block in blocks)
+    else:
+        columns = width
     picks, chunk = max(1, picks), count
     if max_memory is not None:
-        columns = _columns(count, width, eps) or width
         chunk = min(count, max(2 * picks, int(max_memory * 2**30) // (BYTES * columns)))
-    return k_center_by_chunks(project(blocks, count, width, eps, random_state), picks, chunk, device, progress)
+    return k_center_by_chunks(blocks, picks, chunk, device, progress)
 
 
 def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
     """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
 
-    Every ``chunk`` rows are reduced to ``count`` picks. The picks of all chunks are reduced in the same way, until they
-    are one chunk. The time grows in proportion to the rows.
+    Every ``chunk`` rows, at least twice ``count`` unless there are no more, are reduced to ``count`` picks. The picks
+    of all chunks are reduced in the same way, until they are one chunk. The time grows in proportion to the rows.
 
     Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
     at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
-    rows in all, the picks are those of :func:`greedy_k_center`.
-
-    Args:
-        blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
-        count: number of picks; at most N are made.
-        chunk: rows that are reduced at once, at least twice ``count``, unless there are no more rows.
-        device, progress: as in :func:`greedy_k_center`.
-
-    Returns:
-        [min(count, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
+    rows in all, the picks are those of :func:`greedy_k_center`, and arguments and result are as there.
     """
     index, rows, start = [], [], 0
     for some in _regrouped(blocks, chunk):
@@ -149,13 +104,12 @@ def radius(rows, picks):
 def greedy_k_center(rows, count, device="cpu", progress=None):
     """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
 
-    The module's docstring explains the algorithm. Of equal rows only the first takes part, since picking it leaves the
-    others at distance 0. In the pool, float32 distances are computed from differences, not from products, so that near
-    rows keep their order. The bounds come from products and are widened by their rounding.
+    Of equal rows only the first takes part, since picking it leaves the others at distance 0. In the pool, float32
+    distances are computed from differences, not from products, so that near rows keep their order. The bounds come from
+    products and are widened by their rounding.
 
     Args:
         rows: [N, C] float32 tensor (CPU).
-        count: number of picks; at most N are made.
         device: where the work is done; only distinct rows are moved there.
         progress: label of a progress bar; None: no bar.
 
@@ -172,12 +126,7 @@ def greedy_k_center(rows, count, device="cpu", progress=None):
 
 
 class FarthestFirst:
-    """Picks rows one by one, beginning with row 0, always the row that is farthest from all picks so far.
-
-    Args:
-        rows: [N, C], distinct.
-        count: number of picks, at most N.
-    """
+    """Picks ``count`` of the distinct ``rows`` [N, C] one by one, beginning with row 0."""
 
     def __init__(self, rows, count):
         size = len(rows)
@@ -279,10 +228,8 @@ class FarthestFirst:
 
 
 def distances(a, b):
-    """Distances [.., n, m] of rows a [.., n, C] to rows b [.., m, C], from differences.
-
-    Each is rounded independently of the others, so the same two rows always give the same number.
-    """
+    """Distances [.., n, m] of rows a [.., n, C] to rows b [.., m, C], from differences: the same two rows always give
+    the same number."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -291,11 +238,8 @@ def _squared_norms(rows):
 
 
 def _directions(centred, norms):
-    """Orthonormal directions Q [C, k] for :func:`_reduced` of rows [N, C], or None if shortening does not pay.
-
-    Q holds principal directions, enough of them that the rests are short compared with the distances between
-    neighbours. It is None if these are more than half of the columns.
-    """
+    """Orthonormal directions Q [C, k] for :func:`_reduced` of rows [N, C]: principal ones, enough of them that the
+    rests are short compared with the distances between neighbours; None if these are more than half of the columns."""
     some = centred[:: max(1, len(centred) // SPACING_SAMPLE)]
     spacing = distances(some, some).fill_diagonal_(torch.inf).amin(1).median()
     allowed = LEFT_OVER * spacing**2 / norms.mean().clamp(min=1e-30)  # as a share of the mean squared length

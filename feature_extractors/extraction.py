@@ -31,14 +31,12 @@ def set_seeds(seed):
 
 
 class PatchExtractor(nn.Module):
-    """Extracts the patches of a sample. It knows no memory bank, no file and no command line.
+    """Extracts the patches of a sample, with a ``models.models.Model`` of one backbone or both.
 
     Args:
-        backbones: a ``models.models.Model`` with one backbone or both.
         fusion: FeatureFusionBlock; None: no fusion patches.
         group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
         amp: run the networks in mixed precision.
-        device: torch device or its name.
         fpfh: whether xyz patches are FPFH histograms; otherwise they come from the point transformer.
     """
 
@@ -64,21 +62,18 @@ class PatchExtractor(nn.Module):
         multiscale=False,
         amp=False,
         device="cpu",
-        rgb_layers=None,
         rgb_size=None,
         rgb_onnx=None,
     ):
-        """An extractor whose networks are loaded from files.
+        """An extractor whose networks are loaded from files; the backbones' lie in ``folder``.
 
         Args:
-            folder: folder of the backbones' checkpoints.
-            rgb: name of the RGB backbone: a key of ``models.models.RGB_BACKBONES`` or a name of
-                ``models.rgb_backbones``; None: none.
+            rgb: name of the RGB backbone, see ``models.rgb_backbones``; None: none.
             xyz: name of the xyz backbone: a key of ``models.models.XYZ_BACKBONES`` or "FPFH"; None: none.
             uff: path of the fusion module's checkpoint; None: no fusion module.
             group_size, num_group: points per group, groups per part.
             multiscale: average the xyz patches of two group sizes, the given one and twice it.
-            rgb_layers, rgb_size: options of a backbone of ``models.rgb_backbones``; None: its defaults.
+            rgb_size: side of the pictures, see ``models.rgb_backbones``; None: 224.
             rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
                 without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
@@ -91,11 +86,10 @@ class PatchExtractor(nn.Module):
         if torch.device(device).type != "cpu" or amp or not is_installed():
             rgb_onnx = None
         xyz = None if fpfh else xyz
-        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_layers, rgb_size, rgb_onnx)
+        backbones = Model(device, rgb, xyz, group_size, num_group, folder, rgb_size, rgb_onnx)
         fusion = None
         if uff is not None:
-            widths = FPFH_DIM if fpfh else XYZ_DIM, backbones.rgb_dim or RGB_DIM
-            fusion = FeatureFusionBlock.from_checkpoint(uff, *widths)
+            fusion = FeatureFusionBlock.from_checkpoint(uff, XYZ_DIM, backbones.rgb_dim or RGB_DIM)
         group_sizes = (group_size, 2 * group_size) if multiscale else (group_size,)
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
 
@@ -104,10 +98,7 @@ class PatchExtractor(nn.Module):
 
         Nothing changes if the backbone is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a
         package of ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that the banks and the
-        parts that are judged later come from the same features.
-
-        Raises:
-            InputError: ONNX Runtime gives other features than torch.
+        parts that are judged later come from the same features. InputError: ONNX Runtime gives other features.
         """
         backbone = self.deep_feature_extractor.rgb_backbone
         suits = getattr(backbone, "name", None) == LITE0 and self.device.type == "cpu" and not self.amp
@@ -123,12 +114,9 @@ class PatchExtractor(nn.Module):
     @property
     def rgb_runtime(self):
         """What runs the RGB backbone, with its version, such as "torch 2.14.1"; None: there is no RGB backbone."""
-        backbone = self.deep_feature_extractor.rgb_backbone
-        if backbone is None:
+        if self.deep_feature_extractor.rgb_backbone is None:
             return None
-        if self.rgb_onnx is not None:
-            return f"ONNX Runtime {version('onnxruntime')}"
-        return f"torch {torch.__version__}"
+        return f"ONNX Runtime {version('onnxruntime')}" if self.rgb_onnx else f"torch {torch.__version__}"
 
     @property
     def rgb_size(self):
@@ -143,7 +131,7 @@ class PatchExtractor(nn.Module):
             widths["rgb"] = model.rgb_dim
         if self.fpfh or model.xyz_backbone is not None:
             widths["xyz"] = FPFH_DIM if self.fpfh else XYZ_DIM
-        if self.fusion is not None and len(widths) == 2:
+        if self.fusion is not None and len(widths) == 2 and not self.fpfh:
             widths["fusion"] = sum(widths.values())
         return widths
 
@@ -158,18 +146,16 @@ class PatchExtractor(nn.Module):
         """Seed the random generators, and bring them to the state that the release has when a category begins."""
         set_seeds(seed)
         if self.fusion is not None:  # the release draws the fusion module's initial weights at this point
-            FeatureFusionBlock(self.fusion.xyz_dim, self.fusion.rgb_dim)
+            FeatureFusionBlock(XYZ_DIM, self.fusion.rgb_dim)
 
     @torch.no_grad()
     def extract(self, sample, banks=None, zero_points=False):
         """Unscaled patches of one sample.
 
         Args:
-            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is the RGB backbone's size, 224
-                unless another was asked for.
+            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is ``rgb_size``.
             banks: names of the banks whose patches are wanted; None: all of ``widths``.
-            zero_points: if True, only (0, 0, 0) is background; if not, as released, any coordinate 0 makes a point
-                background.
+            zero_points: only (0, 0, 0) is background; otherwise, as released, any coordinate 0 makes a point so.
 
         Returns:
             {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]} with D = 1152, or 33 with FPFH. It holds the

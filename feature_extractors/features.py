@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from common.errors import InputError
-from feature_extractors import coreset
+from feature_extractors.coreset import pick
 from feature_extractors.extraction import PATCHES_PER_PART
 from feature_extractors.late_fusion import LateFusion
 from feature_extractors.memory_bank import NEEDED, NO_PART, MemoryBank, anomaly_map
@@ -24,15 +24,14 @@ IN_MEMORY = 2 * 2**30  # bytes of training rows that are kept in memory; more go
 
 
 class BankScores(NamedTuple):
-    """A part measured against each bank, in bank order: scores {bank: float} and maps {bank: [S, S] float32
-    array}."""
+    """A part measured against each bank, in bank order."""
 
-    scores: dict
-    maps: dict
+    scores: dict  # {bank: float}
+    maps: dict  # {bank: [S, S] float32 array}
 
 
 class Judged(NamedTuple):
-    """A part scored by a method: its image score, its map [S, S], and the scores and maps of the single banks."""
+    """A part scored by a method; the map is [S, S]."""
 
     score: float
     map: np.ndarray
@@ -50,15 +49,7 @@ class Features(ReleasedNames):
        ``run_late_fusion``;
     3. ``judge`` for each test part.
 
-    Args:
-        extractor: PatchExtractor that gives patches for all of ``bank_names``.
-        fixes: Fixes.
-        settings: fields of ``feature_extractors.settings.Settings``.
-
-    Attributes:
-        stores: {bank: RowStore} of all training rows, unscaled.
-        banks: {bank: MemoryBank}, set by ``run_coreset``.
-        late_fusion: LateFusion, or None.
+    ``settings``: fields of ``feature_extractors.settings.Settings``.
     """
 
     bank_names = ()
@@ -71,7 +62,8 @@ class Features(ReleasedNames):
         extractor.train(not fixes.eval_mode)
         extractor.reseed(self.settings.seed)
         self.device = extractor.device
-        self.stores, self.banks = {name: RowStore() for name in self.bank_names}, {}
+        self.stores = {name: RowStore() for name in self.bank_names}  # all training rows, unscaled
+        self.banks = {}  # {bank: MemoryBank}, set by run_coreset
         self.map_size = self.fixed_map_size or self.settings.img_size
         self.class_name, self.added, self.measured = "", 0, 0
         self.training = self.late_fusion = None
@@ -99,10 +91,7 @@ class Features(ReleasedNames):
 
     def reserve(self, parts):
         """Prepare for ``parts`` training parts; rows that would take much memory go to a file in ``spool_dir``.
-
-        Raises:
-            InputError: the disk has too little space, or a bank would keep too few rows to score.
-        """
+        InputError: the disk has too little space, or a bank would keep too few rows to score."""
         rows = {name: PATCHES_PER_PART[name] * self.parts_taken(name, parts) for name in self.bank_names}
         for name, count in self.rows_kept(rows).items():
             if count < NEEDED:
@@ -147,13 +136,12 @@ class Features(ReleasedNames):
             self.release_patches()
 
     def _reduced(self, name, rows, count):
-        """The MemoryBank of ``count`` of the rows at the positions ``rows`` of a store, or of all if --f_coreset and
-        --max_rows leave them all."""
+        """The MemoryBank of ``count`` of a store's rows at the positions ``rows``, or of all if the options say so."""
         s, store, (mean, std) = self.settings, self.stores[name], self.scaling(name)
         if s.f_coreset < 1 or s.max_rows is not None and count < len(rows):
             label = f"{self.class_name}: coreset of the {name} bank"
             size, options = (len(rows), store.width), (s.coreset_eps, s.random_state, s.max_memory, self.device, label)
-            rows = rows[coreset.pick(store.blocks(rows, mean, std), *size, count, *options)]
+            rows = rows[pick(store.blocks(rows, mean, std), *size, count, *options)]
         values, start = torch.empty(len(rows), store.width), 0
         for block in store.blocks(rows, mean, std):
             values[start : start + len(block)] = block
@@ -202,11 +190,8 @@ class Features(ReleasedNames):
 
     @property
     def keeps_patches(self):
-        """Whether :meth:`kept_patches` gives the same patches as a second extraction of the training parts.
-
-        This holds if every bank took every part, and the networks are in eval mode or do not depend on the mode. In
-        train mode, as released, a part's features differ each time.
-        """
+        """Whether :meth:`kept_patches` gives the same patches as a second extraction of the training parts: every bank
+        took every part, and a part's features are the same each time."""
         return self.extractor.steady and all(store.parts == self.added for store in self.stores.values())
 
     def kept_patches(self, number):
@@ -226,10 +211,8 @@ class Features(ReleasedNames):
         self.add_patches_to_late_fusion(self.extract(sample))
 
     def add_patches_to_late_fusion(self, patches, number=None):
-        """As :meth:`add_sample_to_late_fusion_mem_bank`, for a part's extracted patches.
-
-        number: the training part's; None: one more than the last call's.
-        """
+        """As :meth:`add_sample_to_late_fusion_mem_bank`, for the extracted patches of training part ``number``; None:
+        one more than the last call's."""
         number = self.measured if number is None else number
         self.measured = number + 1
         own_left_out = self.learns and self.fixes.late_fusion
@@ -251,11 +234,7 @@ class Features(ReleasedNames):
         """Fit the late fusion to the measured training parts.
 
         With ``training_maps``, the attribute ``training`` is set: a TrainingParts with each training part's result,
-        measured without its own rows.
-
-        Args:
-            paths: the training parts' paths, for ``TrainingParts``.
-            parameters: ``scoring_addon.Parameters``, for the statistics in ``TrainingParts``.
+        measured without its own rows, under ``paths``, and the statistics for ``parameters``.
         """
         self.release_patches()
         if self.learns:
@@ -288,7 +267,7 @@ class Features(ReleasedNames):
         return self.judge_patches(self.extract(sample))
 
     def judge_patches(self, patches, excluding_part=None):
-        """As :meth:`judge`, for a part's extracted patches; arguments as in :meth:`measure`."""
+        """As :meth:`judge`, for a part's extracted patches."""
         banks = self.measure(patches, excluding_part)
         score, pixels = self.combine(*self._own(banks))
         return Judged(float(score[0]), pixels, banks)
@@ -326,7 +305,7 @@ class Features(ReleasedNames):
         return np.array([sum(scores.values())]), sum(maps.values())
 
     @property
-    def weights(self):
-        """Factors of the scores and maps in :meth:`combine`, which adds the products: two {bank: float}."""
-        factors = self.late_fusion.factors if self.learns else 2 * [[1.0] * len(self.decides_by)]
-        return tuple(dict(zip(self.decides_by, of)) for of in factors)
+    def map_weights(self):
+        """{bank: factor} of the maps in :meth:`combine`, which adds the products."""
+        factors = self.late_fusion.map_factors if self.learns else [1.0] * len(self.decides_by)
+        return dict(zip(self.decides_by, factors))

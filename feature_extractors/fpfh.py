@@ -24,16 +24,10 @@ LEAVES = 64  # leaves of points that a thread works on at once
 
 
 def fpfh_patches(xyz, valid):
-    """FPFH of an organised cloud on the patch grid.
+    """FPFH of an organised cloud [3, S, S] on the patch grid: [3136, 33] float32 tensor on the CPU, row-major.
 
-    Args:
-        xyz: tensor [3, S, S].
-        valid: [N] int64, row-major positions of the pixels with a measured point.
-
-    Returns:
-        [3136, 33] float32 tensor on the CPU, row-major. Each row is the mean over one of 56×56 cells of the image (4×4
-        pixels at 224×224), in which background pixels count as 0. It is exactly 0 if the cell is all background, or if
-        the cloud has a single point.
+    Each row is the mean over one of 56×56 cells of the image, in which background pixels count as 0. ``valid``: [N]
+    int64, row-major positions of the pixels with a measured point.
 
     Raises:
         InputError: a measured point is not finite.
@@ -60,8 +54,7 @@ def fpfh(points, normal_points=NORMAL_POINTS, feature_points=FPFH_POINTS):
     at exactly the same place have no direction and do not count; a point without other neighbours gets 0. Of points
     equally far away at the edge of the neighbourhood, any may belong to it.
 
-    The function uses as many threads as torch; the result does not depend on their number. Its first call compiles the
-    loops, once on a machine, and says so.
+    The function uses as many threads as torch; the result does not depend on their number.
 
     Args:
         points: [N, 3] floats.
@@ -110,7 +103,5 @@ def _loops():
     from feature_extractors import fpfh_loops
 
     if not fpfh_loops.are_kept():
-        folder = fpfh_loops.cache_folder()
-        kept = f"it is kept in {folder}" if folder else "each run does, as no cache folder can be written"
-        note(f"FPFH is compiled for this processor, which takes about 10 seconds; {kept}", sys.stderr)
+        note("FPFH is compiled for this processor, which takes about 10 seconds", sys.stderr)
     return fpfh_loops

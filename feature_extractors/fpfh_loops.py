@@ -45,16 +45,10 @@ def _compiled(function):
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-def cache_folder():
-    """The folder that keeps the compiled loops; None where no folder can be written."""
-    path = getattr(getattr(add_weighted_means, "_cache", None), "cache_path", None)
-    return None if path is None else Path(path)
-
-
 def are_kept():
-    """Whether the folder holds compiled code of this file."""
-    folder = cache_folder()
-    return folder is not None and any(folder.glob(f"{Path(__file__).stem}.*.nbc"))
+    """Whether a folder holds the compiled code of this file."""
+    folder = getattr(getattr(add_weighted_means, "_cache", None), "cache_path", None)
+    return folder is not None and any(Path(folder).glob(f"{Path(__file__).stem}.*.nbc"))
 
 
 @_compiled
@@ -165,12 +159,8 @@ def _limit(values, count, k, guess):
 
 @_compiled
 def nearest(points, boxes, few, many, first, last, index, squared):
-    """The ``many`` nearest points of each point of the leaves, the ``few`` nearest of them first.
-
-    Args:
-        points: [N, 3] float64, N >= many >= few; boxes: [L, 6].
-        index: [N, many] int32, squared: [N, many] float64, squared distances; written.
-    """
+    """The ``many`` nearest points of each point [N, 3] of the leaves, N >= many >= few, the ``few`` nearest of them
+    first. ``index`` [N, many] int32 and ``squared`` [N, many] float64, squared distances, are written."""
     count = len(points)
     near, number = np.empty((3, count + 1)), np.empty(count + 1, np.int64)
     away, kept, place = np.empty(count), np.empty(count + 1), np.empty(count + 1, np.int64)
@@ -347,11 +337,8 @@ def single_histograms(points, index, squared, first, last, out):
 
 @_compiled
 def add_weighted_means(single, index, squared, first, last, out):
-    """Each point's histogram plus the mean of its neighbours' with weights 1/distance².
-
-    Args:
-        single: [N, WIDE]; out: [N, 33] float32, written.
-    """
+    """Each point's histogram ``single`` [N, WIDE] plus the mean of its neighbours' with weights 1/distance²; ``out``
+    [N, 33] float32 is written."""
     many = index.shape[1]
     mean, weight = np.empty(WIDE, np.float32), np.empty(many, np.float32)
     for i in range(first * LEAF, min(len(single), last * LEAF)):

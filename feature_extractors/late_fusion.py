@@ -22,14 +22,11 @@ class LinearModel(NamedTuple):
 
 
 class LateFusion:
-    """Two one-class SVMs: one for image scores, one for pixels.
+    """Two one-class SVMs: ``score_model`` for image scores, ``pixel_model`` for pixels; None before they are fitted.
 
     Args:
         score_lambdas, map_lambdas: one factor per bank, applied to its scores and to its maps.
         nu, max_iter: parameters of ``sklearn.linear_model.SGDOneClassSVM``.
-
-    Attributes:
-        score_model, pixel_model: LinearModel, once :meth:`fit` or :meth:`restore` was called; None before.
     """
 
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
@@ -63,10 +60,9 @@ class LateFusion:
         return {"score": self.score_model.coef_.tolist(), "pixel": self.pixel_model.coef_.tolist()}
 
     @property
-    def factors(self):
-        """Total factor of each bank's score and of each bank's map, lambdas included: two lists of floats."""
-        pairs = (self.score_model, self.score_lambdas), (self.pixel_model, self.map_lambdas)
-        return [(model.coef_.astype(np.float64) * lambdas).tolist() for model, lambdas in pairs]
+    def map_factors(self):
+        """Total factor of each bank's map, lambdas included, a list of floats."""
+        return (self.pixel_model.coef_.astype(np.float64) * self.map_lambdas).tolist()
 
     def state(self):
         """{name: array} of everything learned, for :meth:`restore`."""

@@ -22,10 +22,8 @@ class MemoryBank:
         part: [R] int64 tensor (CPU), the number of the training part that each row comes from, or ``NO_PART``.
         mean, std: scalars; a patch v is measured as (v - mean) / std.
         weight_eps: added to the denominator of the score's weight.
-        divisor: s*, e2 and e3 (see :meth:`measure`) are divided by it, so the score is as well.
+        divisor: of s*, e2 and e3 (see :meth:`measure`), and so of the score.
         search: a known RowSearch over the rows; None: it is made.
-
-    All are attributes.
     """
 
     def __init__(self, rows, part, mean=0.0, std=1.0, weight_eps=0.0, divisor=1.0, search=None):
@@ -40,17 +38,9 @@ class MemoryBank:
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
-        """Score one sample against the bank.
+        """(Score of a sample, a 0-d tensor; Nearest of [P] each), from its unscaled patches [P, C].
 
-        Args:
-            patches: [P, C], unscaled.
-            excluding_part: number of a training part whose rows are left out.
-
-        Returns:
-            (its score, a 0-d tensor; Nearest of [P] each).
-
-        Raises:
-            InputError: fewer than 3 rows are left.
+        The rows of the training part ``excluding_part`` are left out; InputError if fewer than 3 rows are left.
 
         Let p be the patch with the largest distance s*, b its nearest row, e2 and e3 the distances of p to the 2nd
         and 3rd of the rows nearest to b (b is the first), and D = sqrt(C). Then
@@ -76,16 +66,10 @@ class MemoryBank:
 
 
 def anomaly_map(distance, size, float_blur=False):
-    """Anomaly map: the patch distances, upsampled and blurred.
+    """Anomaly map [size, size] float32: patch distances [h·w] of a square grid, upsampled and blurred.
 
-    Args:
-        distance: [h·w] of a square grid.
-        size: side of the map in pixels.
-        float_blur: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma). If False, as released, the
-            map becomes an 8-bit image (its maximum is 255) and is blurred by PIL's Gaussian blur.
-
-    Returns:
-        [size, size] float32 array.
+    ``float_blur``: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma). If False, as released, the
+    map becomes an 8-bit image (its maximum is 255) and is blurred by PIL's Gaussian blur.
     """
     side = round(len(distance) ** 0.5)
     grid = distance.reshape(1, 1, side, side)

@@ -72,8 +72,7 @@ class RowSearch:
     Args:
         rows: [R, C] float32 tensor; searched on its device.
         bounded: whether to use a :class:`LowerBound`; None: if it pays.
-        norms: [R], the rows' squared norms, if they are known; the bound is then ``bound``.
-        bound: LowerBound, or None.
+        norms, bound: what a RowSearch of the same rows has found, if it is known.
     """
 
     def __init__(self, rows, bounded=None, norms=None, bound=None):
@@ -85,15 +84,7 @@ class RowSearch:
             self.bound = LowerBound.of(rows, self.norms) if bounded else None
 
     def nearest(self, patches, excluded=None):
-        """Nearest row of each patch.
-
-        Args:
-            patches: [P, C], on the rows' device.
-            excluded: [R] bool tensor, True for rows that are left out; None: no row is left out.
-
-        Returns:
-            Nearest of [P] each.
-        """
+        """Nearest of [P] each, of patches [P, C] on the rows' device; ``excluded``: [R] bool, rows left out."""
         norms = self._norms(excluded)
         merged = patches.device.type == "cpu"
         if merged:  # equal patches (background) are looked up once
@@ -119,11 +110,8 @@ class RowSearch:
         return self.norms if excluded is None else self.norms.masked_fill(excluded, torch.inf)
 
     def _compare(self, patches, norms, positions=None):
-        """The nearest rows by comparing with all rows, or with the rows at positions ``positions``, block by block.
-
-        Returns:
-            Nearest, with squared distances minus the patches' own squared norms.
-        """
+        """The Nearest of all rows, or of those at ``positions``, block by block; its distances are squared, and lack
+        the patches' own squared norms."""
         count, on_cpu = len(self.rows if positions is None else positions), patches.device.type == "cpu"
         best = patches.new_full((len(patches),), torch.inf)
         index = torch.zeros(len(patches), dtype=torch.long, device=patches.device)
@@ -188,15 +176,8 @@ def faiss():
 
 
 def distinct_rows(rows):
-    """Find the distinct rows.
-
-    Args:
-        rows: [R, C] float32 tensor on the CPU.
-
-    Returns:
-        (first [D], inverse [R]): the position of each distinct row's first occurrence, ascending; and for each row the
-        number of the distinct row that it equals bit for bit.
-    """
+    """(first [D], inverse [R]) of float32 rows [R, C] on the CPU: the position of each distinct row's first occurrence,
+    ascending; and for each row the number of the distinct row that it equals bit for bit."""
     number = {}
     values = rows.contiguous().numpy()
     inverse = np.array([number.setdefault(row.tobytes(), len(number)) for row in values], dtype=np.int64)

@@ -33,13 +33,7 @@ class ReleasedNames:
     patch_lib = property(lambda self: self.banks[self.bank_names[0]].rows)
 
     def predict(self, sample, mask, label):
-        """Score one test part and keep the result for ``calculate_metrics``.
-
-        Args:
-            sample: as a loader gives it.
-            mask: [1, 1, H, W] tensor, 1 where defective.
-            label: [1] tensor, 1 if defective.
-        """
+        """Score one test part and keep the result; ``mask``: [1, 1, H, W], ``label``: [1], tensors, 1 if defective."""
         judged = self.judge(sample)
         self.image_preds.append(np.array([judged.score]))
         self.image_labels.append(label)

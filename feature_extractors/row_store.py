@@ -89,11 +89,7 @@ class RowStore:
 
 
 def require_space(folder, needed):
-    """Create ``folder``, and check that its disk has ``needed`` bytes free.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Create ``folder``; InputError unless its disk has ``needed`` bytes free."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:

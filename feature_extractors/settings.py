@@ -39,10 +39,7 @@ def needed_backbones(bank_names):
 
 @dataclass(frozen=True)
 class Fixes:
-    """Fixes of the release's defects; True switches a fix on, False is as released.
-
-    ``runs.flags.FIXES`` describes each.
-    """
+    """Fixes of the release's defects; False is as released. ``runs.flags.FIXES`` describes each."""
 
     eval_mode: bool = False
     scaling: bool = False
@@ -56,11 +53,7 @@ class Fixes:
 
     @classmethod
     def of(cls, names):
-        """Fixes with these names switched on; "all" switches on every one.
-
-        Raises:
-            TypeError: a name is not the name of a fix.
-        """
+        """Fixes with these names switched on; "all" switches on every one. TypeError: a name is not that of a fix."""
         names = [f.name for f in fields(cls)] if "all" in names else names
         return cls(**dict.fromkeys(names, True))
 
@@ -76,36 +69,20 @@ def _lambdas(**values):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a method builds its banks and combines their scores; the defaults are the release's.
+    """How a method builds its banks and combines their scores; the defaults are the release's."""
 
-    Attributes:
-        seed: seed of random, numpy and torch, set when the method is made.
-        f_coreset: fraction of the rows that the coreset keeps, in (0, 1].
-        coreset_eps: allowed distortion of distances in the random projection, in (0, 1).
-        random_state: seed of the random projection; None: numpy's global generator.
-        img_size: side of the maps in pixels, for the methods whose maps are not always 224.
-        max_rows: largest number of rows of a bank, whatever their share; None: no limit.
-        max_memory: GiB that picking a coreset may take: rows are then picked chunk by chunk; None: no limit.
-        asy_memory_bank: largest number of parts in the xyz and fusion banks; None: all parts.
-        rm_zero_for_project: Point_MAE method: drop all rows that contain a zero.
-        ocsvm_nu, ocsvm_maxiter: parameters of the late fusion's one-class SVMs.
-        score_lambdas, map_lambdas: {bank: factor} of the late fusion's inputs.
-        training_maps: measure the training parts without their own rows and keep the result.
-        spool_dir: folder for training rows that would take much memory; None: all stay in memory.
-    """
-
-    seed: int = 0
-    f_coreset: float = 0.1
-    coreset_eps: float = 0.9
-    random_state: Optional[int] = None
-    img_size: int = 224
-    max_rows: Optional[int] = None
-    max_memory: Optional[float] = None
-    asy_memory_bank: Optional[int] = None
-    rm_zero_for_project: bool = False
-    ocsvm_nu: float = 0.5
+    seed: int = 0  # of random, numpy and torch, set when the method is made
+    f_coreset: float = 0.1  # fraction of the rows that the coreset keeps, in (0, 1]
+    coreset_eps: float = 0.9  # allowed distortion of distances in the random projection, in (0, 1)
+    random_state: Optional[int] = None  # seed of the random projection; None: numpy's global generator
+    img_size: int = 224  # side of the maps in pixels, for the methods whose maps are not always 224
+    max_rows: Optional[int] = None  # largest number of rows of a bank, whatever their share
+    max_memory: Optional[float] = None  # GiB to pick a coreset in, chunk by chunk if need be; None: no limit
+    asy_memory_bank: Optional[int] = None  # largest number of parts in the xyz and fusion banks
+    rm_zero_for_project: bool = False  # Point_MAE method: drop all rows that contain a zero
+    ocsvm_nu: float = 0.5  # of the late fusion's one-class SVMs, as the next
     ocsvm_maxiter: int = 1000
-    score_lambdas: Mapping = _lambdas(xyz=1.0, rgb=0.1, fusion=1.0)
+    score_lambdas: Mapping = _lambdas(xyz=1.0, rgb=0.1, fusion=1.0)  # {bank: factor} of the late fusion's inputs
     map_lambdas: Mapping = _lambdas(xyz=1.0, rgb=0.1, fusion=1.0)
-    training_maps: bool = False
-    spool_dir: Optional[str] = None
+    training_maps: bool = False  # measure the training parts without their own rows and keep the result
+    spool_dir: Optional[str] = None  # folder for training rows that would take much memory; None: all stay in memory

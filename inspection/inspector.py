@@ -32,7 +32,7 @@ from models.weights import used_weights
 from part_frame.comparison import MAPS
 from part_frame.light import Light
 from scoring.calibrated import TOPK_IN_PLACE
-from scoring.scorings import ScoringInput, terms_and_shares
+from scoring.scorings import terms_and_shares
 from scoring_addon import Parameters
 
 
@@ -195,10 +195,8 @@ class Inspector:
         with clock("verdict"):
             score, pixels = result.scored[self.scoring]
             found = verdict.decide(self._scores, score, self.alpha)
-            nothing = dict.fromkeys(MAPS, 0.0)  # in place: not in the decision
-            weights = [{**nothing, **of} for of in self._method.weights]
-            known = result.measured, self._scorer.parameters, self._scorer.reference, weights
-            terms, shares = terms_and_shares(self.scoring, ScoringInput(*known))
+            weights = {**dict.fromkeys(MAPS, 0.0), **self._method.map_weights}  # 0: in place, not in the decision
+            terms, shares = terms_and_shares(self.scoring, result.measured, weights)
             placed, in_place, doubt = prepared.placed, None, ""
             if placed is not None:
                 in_place = InPlace(self._method.reference, placed.appearance, self._method.placement.frame.pitch)
@@ -247,6 +245,8 @@ def extractor_of(
         raise InputError(
             f"{model.path}: its FPFH have a radius, as version 0.9 could be asked for: fit the model again"
         )
+    if options.pop("rgb_layers", None):
+        raise InputError(f"{model.path}: it was fitted with --rgb_layers, which is gone: fit the model again")
     if "rgb_onnx" in model.arrays:
         options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):

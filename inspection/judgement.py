@@ -12,14 +12,14 @@ from inspection.in_place import place_text
 from inspection.regions import Region
 from inspection.verdict import FAIL, Decision
 from part_frame.comparison import MAPS
-from scoring.scorings import DISAGREEMENT, Shares
+from scoring.scorings import Shares
 
-NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion", DISAGREEMENT: "disagreement"}
+NAMES = {"xyz": "3D", "rgb": "RGB", "fusion": "fusion"}
 NAMES.update({name: name.replace("_", " ") for name in MAPS})
 
 
 class Explanation(NamedTuple):
-    """Why the part has its score: shares {"xyz", "rgb", "fusion", "disagreement"} that sum to it, and a sentence."""
+    """Why the part has its score: of ``calibrated`` {map: share}, which sum to it, of others {}; and a sentence."""
 
     shares: Shares
     text: str

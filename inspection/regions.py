@@ -28,7 +28,7 @@ class Region(NamedTuple):
     contours: tuple[NDArray[Any], ...]  # closed lines [k, 2] of x, y: outlines of that area, and those of holes
     mask: NDArray[np.bool_]  # [bottom - top, right - left]
     unmeasured: int | None  # its pixels without a point; None without a cloud
-    shares: Shares = {}  # {"xyz", "rgb", "fusion", "disagreement": share}; they add up to the region's mean map value
+    shares: Shares = {}  # {map: share}, add up to the region's mean map value, or of paper's scorings the decision's
     in_place: PlaceFacts | None = None  # what the comparison in place says; None without a frame
 
     def inside(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -130,7 +130,7 @@ def inspect_regions(
         pixels: [S, S] map.
         threshold: pixel threshold.
         cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
-        terms: {term: [S, S]}, which add up to the map.
+        terms: {map: [S, S]}, which add up to the map, or of the paper's scorings to the decision map.
         in_place: InPlace of a part in a frame.
     """
     found, told = [], np.zeros(pixels.shape, bool)

@@ -48,11 +48,8 @@ def require(path, role):
 
 
 def read_file(path, role):
-    """The whole content of the checkpoint file at ``path``, on the CPU; ``role`` is used in messages only.
-
-    Raises:
-        InputError: the file is missing, unreadable or unsafe to load.
-    """
+    """The whole content of the checkpoint file at ``path``, on the CPU; InputError if it is missing, unreadable or
+    unsafe to load."""
     require(path, role)
     try:
         return _load(path)
@@ -77,11 +74,8 @@ def reason_of(error):
 
 
 def read_checkpoint(path, role):
-    """State dict for ``role`` from the file at ``path``, without its wrappers and key prefixes.
-
-    Raises:
-        InputError: the file is missing, unreadable, unsafe to load or has another layout.
-    """
+    """State dict for ``role`` from the file at ``path``, without its wrappers and key prefixes. InputError: the file is
+    missing, unreadable, unsafe to load or has another layout."""
     content = read_file(path, role)
     of_role = content
     if role.entry is not None:
@@ -108,14 +102,8 @@ def is_standin(path):
 
 
 def load_into(module, path, role, optional=()):
-    """Load the checkpoint at ``path`` into ``module``; all keys have to match. Returns the module.
-
-    Args:
-        optional: keys that begin with one of these may be missing.
-
-    Raises:
-        InputError: a key is missing, unexpected or of another shape; the message names the file and the key.
-    """
+    """Load the checkpoint at ``path`` into ``module``, and return it. Keys that begin with one of ``optional`` may be
+    missing. InputError: a key is missing, unexpected or of another shape; the message names the file and the key."""
     state, wanted = read_checkpoint(path, role), module.state_dict()
     needed = [key for key in wanted if not key.startswith(tuple(optional)) and not key.endswith("num_batches_tracked")]
     missing, unexpected = [key for key in needed if key not in state], [key for key in state if key not in wanted]

@@ -36,22 +36,11 @@ class FeatureFusionBlock(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path, xyz_dim, rgb_dim):
-        """UFF with the weights of the file at ``path``.
-
-        Raises:
-            InputError: the file is missing, is not a UFF checkpoint, or was made for other widths.
-        """
+        """UFF with the weights of the file at ``path``; InputError as in ``load_into``."""
         return load_into(cls(xyz_dim, rgb_dim), path, UFF, optional=("rgb_head", "xyz_head"))
 
     def feature_fusion(self, xyz_feature, rgb_feature):
-        """Fuse patches.
-
-        Args:
-            xyz_feature: [..., xyz_dim]; rgb_feature: [..., rgb_dim], same leading shape.
-
-        Returns:
-            [..., xyz_dim + rgb_dim], xyz first.
-        """
+        """Fused patches [..., xyz_dim + rgb_dim], xyz first, of patches [..., xyz_dim] and [..., rgb_dim]."""
         return torch.cat([self.xyz_branch(xyz_feature), self.rgb_branch(rgb_feature)], dim=-1)
 
     def xyz_branch(self, x):
@@ -70,14 +59,8 @@ class FeatureFusionBlock(nn.Module):
         return self.rgb_mlp(self.rgb_norm(x))
 
     def match(self, xyz_feature, rgb_feature):
-        """Embeddings that training compares; those of a matching pair should be each other's nearest.
-
-        Args:
-            xyz_feature: [P, xyz_dim]; rgb_feature: [P, rgb_dim].
-
-        Returns:
-            (queries [P, 256] from the RGB half, keys [P, 256] from the xyz half), rows of unit length.
-        """
+        """Embeddings that training compares: (queries [P, 256] from RGB patches [P, rgb_dim], keys [P, 256] from xyz
+        patches [P, xyz_dim]), rows of unit length. Those of a matching pair should be each other's nearest."""
         normalise = nn.functional.normalize
         keys = self.xyz_head(self.xyz_mlp(self.xyz_norm(xyz_feature)))
         return normalise(self.rgb_head(self.rgb_branch(rgb_feature)), dim=-1), normalise(keys, dim=-1)

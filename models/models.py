@@ -22,10 +22,7 @@ class Model(nn.Module):
     Args:
         rgb_backbone_name: a name of ``models.rgb_backbones``; None: no RGB backbone.
         xyz_backbone_name: key of ``XYZ_BACKBONES``; None: no point transformer.
-        group_size, num_group: points per group, number of groups.
-        checkpoint_dir: folder of the checkpoint files.
-        device: device of the model.
-        rgb_layers, rgb_size: options of the RGB backbones of ``models.rgb_backbones``; None: their defaults.
+        rgb_size: side of the pictures, see ``RGBBackbone``.
         rgb_onnx: bytes from ``export_backbone`` of this RGB backbone, which ONNX Runtime then runs; no weights are
             loaded. None: torch runs it.
     """
@@ -38,7 +35,6 @@ class Model(nn.Module):
         group_size=128,
         num_group=1024,
         checkpoint_dir="checkpoints",
-        rgb_layers=None,
         rgb_size=None,
         rgb_onnx=None,
     ):
@@ -51,7 +47,7 @@ class Model(nn.Module):
         if rgb_onnx is not None:
             self.rgb_backbone = OnnxBackbone(rgb_onnx)
         elif rgb_backbone_name:
-            self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_layers, rgb_size)
+            self.rgb_backbone = build_rgb_backbone(rgb_backbone_name, checkpoint_dir, rgb_size)
         self.rgb_dim = getattr(self.rgb_backbone, "embed_dim", None)
         self.to(device)
 
@@ -66,14 +62,7 @@ def cast_once(network, device_type):
     """Store the weights of linear and convolutional layers in autocast's type, so that no call has to cast them.
 
     Results under autocast stay the same bit for bit. The mini-PointNet is not changed: it runs without autocast in
-    train mode, and has few weights.
-
-    Args:
-        network: module, changed in place.
-        device_type: "cpu" or "cuda"; it decides the type.
-
-    Returns:
-        The network.
+    train mode, and has few weights. ``network`` is changed in place and returned; ``device_type``: "cpu" or "cuda".
     """
     kind = torch.get_autocast_dtype(device_type)
     spared = {id(layer) for part in network.modules() if isinstance(part, PointNetEncoder) for layer in part.modules()}
@@ -84,11 +73,8 @@ def cast_once(network, device_type):
 
 
 class PointNetEncoder(nn.Module):
-    """Mini-PointNet: one token from the points of each group.
-
-    As released: f = conv(relu(bn(conv(points)))), g = max of f over the group, then
-    max over the group of conv(relu(bn(conv([g, f])))).
-    """
+    """Mini-PointNet: one token from the points of each group: f = conv(relu(bn(conv(points)))), g = max of f over the
+    group, then max over the group of conv(relu(bn(conv([g, f]))))."""
 
     POINTS_A_BLOCK = 4096
 
@@ -198,15 +184,8 @@ class PointTransformer(nn.Module):
         self.norm = nn.LayerNorm(self.WIDTH)
 
     def group(self, points, group_size):
-        """Centres and groups of a point cloud.
-
-        Args:
-            points: [N, 3]; if N is below num_group or the group size, the points are repeated in order to reach it.
-            group_size: K, the number of points per group.
-
-        Returns:
-            (indices of the centres [G], centres [G, 3], indices of the groups' points [G, K], nearest first).
-        """
+        """(Indices of the centres [G], centres [G, 3], indices of the groups' points [G, K], nearest first) of points
+        [N, 3], which are repeated in order if there are fewer than num_group or ``group_size``, K."""
         total = max(len(points), self.num_group, group_size)
         repeated = torch.arange(total, device=points.device) % len(points)
         points = points[repeated]
@@ -220,11 +199,7 @@ class PointTransformer(nn.Module):
         return tokens, center
 
     def forward_sizes(self, points, group_sizes):
-        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3]).
-
-        Each size has groups of its own, since of few points, which are repeated, a large group does not begin with the
-        small one.
-        """
+        """As :meth:`forward`, for several group sizes: (list of tokens [num_group, 1152], centres [num_group, 3])."""
         half = torch.is_autocast_enabled(points.device.type) and not self.training
         tokens = []
         for size in group_sizes:

@@ -40,7 +40,7 @@ def export_backbone(backbone) -> bytes:
         program = torch.onnx.export(
             backbone, (picture,), dynamo=True, verbose=False, input_names=["rgb"], output_names=["patches"]
         )
-    facts = {"name": backbone.name, "size": backbone.size, "layers": backbone.layers, "width": backbone.embed_dim}
+    facts = {"name": backbone.name, "size": backbone.size, "width": backbone.embed_dim}
     model = program.model_proto  # made anew at each access
     model.metadata_props.add(key=FACTS, value=json.dumps(facts))
     data = model.SerializeToString()
@@ -57,15 +57,7 @@ class OnnxBackbone(nn.Module):
 
     It uses as many threads as torch does when it is made.
 
-    Args:
-        data: bytes from :func:`export_backbone`.
-
-    Attributes:
-        name, size, layers, embed_dim: those of the exported backbone.
-        data: as given.
-
-    Raises:
-        InputError: ``data`` is damaged.
+    ``data``: bytes from :func:`export_backbone`; InputError if they are damaged.
     """
 
     def __init__(self, data: bytes):
@@ -82,8 +74,7 @@ class OnnxBackbone(nn.Module):
         except Exception as error:  # its exceptions have no common type
             told = f"the model's ONNX backbone cannot be read ({reason_of(error)}); fit the model again"
             raise InputError(told) from None
-        self.name, self.size, self.layers = facts["name"], facts["size"], tuple(facts["layers"])
-        self.embed_dim, self.data = facts["width"], data
+        self.name, self.size, self.embed_dim, self.data = facts["name"], facts["size"], facts["width"], data
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size] on the CPU."""

@@ -18,14 +18,9 @@ SQUARES = 2**24  # squared distances per block in plain torch: 128 MiB, held a f
 
 
 def farthest_point_sample(points, count):
-    """Indices of ``count`` points, each the farthest from those before it (squared distances in float32).
+    """Indices [count] int64 of ``points`` [N, 3], each the farthest from those before it (squares in float32).
 
-    Args:
-        points: [N, 3] tensor.
-        count: number of points to sample. Once every admissible point is used, the first admissible one is repeated.
-
-    Returns:
-        [count] int64 tensor on the points' device.
+    Once every admissible point is used, the first admissible one is repeated.
     """
     points = points.float()
     admissible = _sum_of_squares(points.T).double() > NEAR_ORIGIN
@@ -59,15 +54,8 @@ def _sample_torch(points, admissible, count):
 
 
 def nearest_points(queries, points, k):
-    """The k nearest points of each query.
-
-    Args:
-        queries: [M, 3] tensor.
-        points: [N, 3] tensor, N >= k.
-
-    Returns:
-        (index [M, k] int64, squared distance [M, k] float32), nearest first, on the queries' device.
-    """
+    """The ``k`` nearest ``points`` [N, 3], N >= k, of each of the ``queries`` [M, 3]: (index [M, k] int64, squared
+    distance [M, k] float32), nearest first."""
     queries, points = queries.double(), points.double()
     index = (_nearest_torch if queries.is_cuda else _nearest_tree)(queries, points, k)
     squared = _sum_of_squares((points[index] - queries[:, None]).unbind(-1))
@@ -79,16 +67,12 @@ def _nearest_torch(queries, points, k):
     # finds the same points. A few more than k are selected, and then sorted by their exact distances. (If more than
     # these few had nearly the k-th squared distance, within 2**-32 but not equal, lower indices would come first.)
     taken = min(k + 8 + k // 16, len(points))
-    low = (
-        1 << max(1, (len(points) - 1).bit_length())
-    ) - 1  # bits of an index; 20 of them leave 32 of the distance's 52
+    low = (1 << max(1, (len(points) - 1).bit_length())) - 1  # bits of an index; 20 leave 32 of the distance's 52
     numbers = torch.arange(len(points), device=points.device)
     found = []
     for block in queries.split(max(1, SQUARES // len(points))):
         squared = _sum_of_squares([block[:, i, None] - points[:, i] for i in range(3)])
-        key = (
-            squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(numbers)
-        )  # doubles >= 0 are ordered as their bits
+        key = squared.view(torch.int64).bitwise_and_(~low).bitwise_or_(numbers)  # doubles >= 0: ordered as their bits
         index = key.topk(taken, largest=False).values.bitwise_and_(low).sort().values
         order = _sum_of_squares((points[index] - block[:, None]).unbind(-1)).sort(stable=True).indices
         found.append(index.gather(1, order[:, :k]))
@@ -118,15 +102,8 @@ def _nearest_tree(queries, points, k):
 
 
 def interpolation_weights(points, centers):
-    """Inverse-distance weights of each point's 3 nearest centres, 1 / (squared distance + 1e-8), summing to 1.
-
-    Args:
-        points: [N, 3] tensor.
-        centers: [G, 3] tensor, G >= 3.
-
-    Returns:
-        (index [N, 3] int64, weight [N, 3] float32).
-    """
+    """(Index [N, 3] int64, weight [N, 3] float32) of each point's 3 nearest of the ``centers`` [G, 3], G >= 3, for
+    ``points`` [N, 3]; a weight is 1 / (squared distance + 1e-8), and they sum to 1."""
     index, squared = nearest_points(points, centers, 3)
     weight = 1 / (squared + 1e-8)
     return index, weight / weight.sum(1, keepdim=True)

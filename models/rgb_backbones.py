@@ -21,30 +21,25 @@ PREFIX = "timm:"
 LITE0 = "efficientnet_lite0"
 GRID = 28  # RGB patches per side
 SIZE = 224
-STRIDES = (8, 16)  # default levels of a pyramid: their cells are about as large as the released backbones' patches
+STRIDES = (8, 16)  # of the levels of a pyramid: cells about as large as the released backbones' patches
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # input images are normalised with these
 
 
 class RGBBackbone(nn.Module):
     """Patch features of a timm model; it stays in eval mode, even if the modules around it are set to train mode.
 
+    A patch grid gives its last block, a pyramid its levels of stride 8 and 16. ``embed_dim``: columns of the patches.
+
     Args:
         model: a timm model with ``forward_intermediates`` and ``feature_info``.
         name: as the user gave it, for messages.
-        layers: numbers of the blocks (patch grids) or levels (pyramids) to use, counted from 1; None: the last block,
-            or the levels of stride 8 and 16.
         size: side of the input images in pixels.
 
-    Attributes:
-        embed_dim: number of columns of the patches.
-        layers: tuple of the layers used.
-        name, size: as given.
-
     Raises:
-        InputError: the model gives no spatial features, has no such layer, or takes no images of this size.
+        InputError: the model gives no spatial features, or takes no images of this size.
     """
 
-    def __init__(self, model, name, layers=None, size=SIZE):
+    def __init__(self, model, name, size=SIZE):
         super().__init__()
         self.model, self.name, self.size = model, name, size
         info = list(getattr(model, "feature_info", None) or ())
@@ -55,13 +50,8 @@ class RGBBackbone(nn.Module):
             )
         strides = [level.get("reduction") for level in info]
         self.is_grid = len(set(strides)) == 1 and len(strides) > 1
-        usual = [] if self.is_grid else [i for i, stride in enumerate(strides, 1) if stride in STRIDES]
-        self.layers = tuple(layers or usual or [len(strides)])
-        wrong = [layer for layer in self.layers if not 1 <= layer <= len(info)]
-        if wrong:
-            raise InputError(f"--rgb_layers {wrong[0]}: {name} has the layers 1 to {len(info)}")
-        if len(set(self.layers)) < len(self.layers):
-            raise InputError(f"--rgb_layers {' '.join(map(str, self.layers))}: each layer can be given once")
+        fitting = [] if self.is_grid else [i for i, stride in enumerate(strides) if stride in STRIDES]
+        self.indices = fitting or [len(strides) - 1]  # of the blocks or levels that are used
         if self.is_grid and size % strides[0]:
             lower = max(size // strides[0], 1) * strides[0]
             raise InputError(
@@ -99,18 +89,16 @@ class RGBBackbone(nn.Module):
         return super().train(False)
 
     def _levels(self, rgb):
-        """Feature maps [B, C, h, w] of the layers."""
-        indices = [layer - 1 for layer in self.layers]
-        return self.model.forward_intermediates(
-            rgb, indices=indices, norm=self.own_norm, stop_early=True, output_fmt="NCHW", intermediates_only=True
-        )
+        """Feature maps [B, C, h, w]."""
+        options = {"norm": self.own_norm, "stop_early": True, "output_fmt": "NCHW", "intermediates_only": True}
+        return self.model.forward_intermediates(rgb, indices=self.indices, **options)
 
     def forward(self, rgb):
         """Patches [B, 784, embed_dim], row-major, of ImageNet-normalised images [B, 3, size, size].
 
-        Each layer is normalised: by the model's final norm if the model has a patch grid and such a norm, otherwise to
+        Each level is normalised: by the model's final norm if the model has a patch grid and such a norm, otherwise to
         mean 0 and variance 1 over the columns of each patch. Then it is resampled to 28×28 (bilinear, antialiased if
-        it is larger). Finally all layers are concatenated.
+        it is larger). Finally all levels are concatenated.
         """
         if tuple(rgb.shape[1:]) != (3, self.size, self.size):
             raise ValueError(f"pictures have to be [B, 3, {self.size}, {self.size}], are {tuple(rgb.shape)}")
@@ -125,23 +113,21 @@ class RGBBackbone(nn.Module):
         return torch.cat(patches, dim=2)
 
 
-def build_rgb_backbone(name, checkpoint_dir="checkpoints", layers=None, size=None):
+def build_rgb_backbone(name, checkpoint_dir="checkpoints", size=None):
     """The backbone ``name`` with pretrained weights: a ViT of timm for a released name, else a RGBBackbone.
 
-    Args:
-        name: a key of ``RGB_BACKBONES``, ``efficientnet_lite0`` or ``timm:NAME``; NAME is timm's name, with or without
-            the tag of the weights.
-        checkpoint_dir: folder that is searched first; otherwise timm has the weights in its cache, or downloads them.
-        layers, size: see :class:`RGBBackbone`; None: its defaults.
+    ``name``: a key of ``RGB_BACKBONES``, ``efficientnet_lite0`` or ``timm:NAME``, timm's name with or without a tag of
+    weights. They lie in ``checkpoint_dir``, else in timm's cache, or are downloaded. ``size`` of the pictures, not
+    of a released name's; None: 224.
 
     Raises:
         InputError: there is no such model, it has no weights, or they do not fit; see also :class:`RGBBackbone`.
     """
     size = size or SIZE
     if name == LITE0:
-        return RGBBackbone(Lite0(weights_file()), name, layers, size)
+        return RGBBackbone(Lite0(weights_file()), name, size)
     from models import timm_models
 
     if name in RGB_BACKBONES:
         return timm_models.load_released(*RGB_BACKBONES[name], checkpoint_dir)
-    return RGBBackbone(timm_models.load(name.removeprefix(PREFIX), checkpoint_dir, size), name, layers, size)
+    return RGBBackbone(timm_models.load(name.removeprefix(PREFIX), checkpoint_dir, size), name, size)

@@ -20,10 +20,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm downloads fr
 
 def load_released(timm_name, role, folder):
     """The ViT ``timm_name``: the file of ``role`` in ``folder`` comes first, else timm downloads it or has it.
-
-    Raises:
-        InputError: the local file does not fit; or there is none, and the download fails.
-    """
+    InputError: the local file does not fit; or there is none, and the download fails."""
     file = role and Path(folder) / role.file
     if file and file.exists():
         return checkpoints.load_into(timm.create_model(timm_name, num_classes=0), file, role)
@@ -37,15 +34,8 @@ def load_released(timm_name, role, folder):
 
 
 def load(given, folder, size):
-    """timm's model ``given`` with its classifier and weights, for images of ``size``.
-
-    Args:
-        given: "NAME" or "NAME.TAG".
-        folder: folder that is searched first, see :func:`weights_path`.
-
-    Raises:
-        InputError: there is no such model, it has no weights, or they do not fit.
-    """
+    """timm's model ``given``, "NAME" or "NAME.TAG", with its classifier and weights, for images of ``size``.
+    InputError: there is no such model, it has no weights, or they do not fit."""
     config = config_of(given)
     full, paths = _full_name(config), _local_paths(given, config, folder)
     local = next((path for path in paths if path.is_file()), None)
@@ -74,21 +64,13 @@ def load(given, folder, size):
 
 def weights_path(given, folder):
     """Path of the weights of the model ``given``: ``folder`` is searched for NAME.TAG and then for NAME as given, then
-    timm's cache; None if they are not downloaded yet.
-
-    Raises:
-        InputError: there is no such model.
-    """
+    timm's cache; None if they are not downloaded yet; InputError if there is no such model."""
     config = config_of(given)
     return next((path for path in _local_paths(given, config, folder) if path.is_file()), None) or downloaded(config)
 
 
 def config_of(given):
-    """timm's PretrainedCfg of the model ``given``, "NAME" or "NAME.TAG".
-
-    Raises:
-        InputError: there is no such model or tag.
-    """
+    """timm's PretrainedCfg of the model ``given``, "NAME" or "NAME.TAG"; InputError if there is no such one."""
     base, _, tag = given.partition(".")
     if not timm.is_model(base):
         near = difflib.get_close_matches(base, timm.list_models(), n=3)

@@ -14,28 +14,20 @@ from models.rgb_backbones import LITE0, PREFIX, RGB_BACKBONES
 
 
 class WeightFile(NamedTuple):
-    """One weight file.
-
-    ``source`` is "file", "timm download" or "Python package"; if the file is not known, "sha256 of the tensors".
-    """
+    """One weight file."""
 
     network: str
     path: str
     size: int
     sha256: str
-    source: str
+    source: str  # "file", "timm download" or "Python package"; if the file is not known, "sha256 of the tensors"
     standin: bool
 
 
 def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
-    """The files that ``PatchExtractor.from_checkpoints`` loads with the same arguments.
-
-    Returns:
-        [WeightFile or None]; None for weights that timm has not downloaded yet, or that are missing.
-
-    Raises:
-        InputError: there is no such RGB backbone, or the package with its weights is not installed.
-    """
+    """[WeightFile] that ``PatchExtractor.from_checkpoints`` loads with the same arguments; None for weights that timm
+    has not downloaded yet, or that are missing. InputError: there is no such RGB backbone, or the package with its
+    weights is not installed."""
     folder, files = Path(folder), []
     if xyz in XYZ_BACKBONES:  # FPFH has no weights
         role = XYZ_BACKBONES[xyz][0]
@@ -50,9 +42,8 @@ def weight_files(folder="checkpoints", rgb=None, xyz=None, uff=None, **_):
 def used_weights(options, build):
     """[WeightFile] of the networks that ``PatchExtractor.from_checkpoints(**options)`` loads.
 
-    Args:
-        build: function that loads the networks and returns the extractor. It is called only if a file is missing: then
-            timm downloads it, or ``build`` raises InputError.
+    ``build`` loads the networks and returns the extractor. It is called only if a file is missing: then timm downloads
+    it, or ``build`` raises InputError.
     """
     files = weight_files(**options)
     if None in files:

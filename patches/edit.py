@@ -1,16 +1,14 @@
 """Edits Python files as bytes: finds inserted lines, inserts and removes whole lines, writes all files or none.
 
-Only whole ASCII lines are added, and only lines that this module recognises as its own are removed. So a file's
-encoding (PEP 263 cookie, BOM), line endings and indentation stay as they are. Runs on Python 3.8.
+Only whole ASCII lines are added, and only lines that are recognised as ours removed. So a file's encoding (PEP 263
+cookie, BOM), line endings and indentation stay as they are. Runs on Python 3.8.
 """
 
 import ast
-import contextlib
 import hashlib
 import io
 import os
 import re
-import signal
 import stat
 import tokenize
 import warnings
@@ -31,11 +29,8 @@ OUR_LINE = re.compile(
 
 
 class Source:
-    """A Python file: ``path``, ``name`` in messages, ``data`` and ``lines`` as bytes, syntax ``tree``.
-
-    Raises:
-        InputError: the file cannot be read or is not valid Python; the message names the line.
-    """
+    """A Python file: ``path``, ``name`` in messages, ``data`` and ``lines`` as bytes, syntax ``tree``. InputError: the
+    file cannot be read or is not valid Python; the message names the line."""
 
     def __init__(self, path, name, data=None):
         self.path, self.name = path, name
@@ -132,39 +127,31 @@ def python_files(root):
 
 
 def write_all(changes):
-    """Write or delete several files, each in one step and uninterrupted; if one fails, the others are restored.
-
-    Args:
-        changes: {path: new bytes, or None to delete}. The last file is written first and deleted last, so put the file
-            that the others import last.
-
-    Raises:
-        InputError: a file cannot be written.
-    """
+    """Write or delete files, {path: new bytes, or None to delete}, in this order; if one fails, all are restored.
+    InputError: a file cannot be written."""
     before = {path: path.read_bytes() if os.path.lexists(str(path)) else None for path in changes}
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    done = []
     try:
-        _put(changes)
-    except BaseException as error:
-        _put({p: old for p, old in before.items() if old != (p.read_bytes() if p.exists() else None)})
-        if isinstance(error, OSError):
-            name, why = error.filename or list(changes)[0], error.strerror or error
-            raise InputError("{}: cannot be written ({}); nothing was changed".format(name, why)) from None
-        raise
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _put(changes):
-    """Write or delete files; all temporary files are there, with their targets' permissions, before the first replaces
-    its target."""
-    with contextlib.ExitStack() as stack:
         for path, data in changes.items():
-            if data is not None:
-                if path.exists():
-                    stack.callback(os.chmod, str(path), stat.S_IMODE(os.stat(str(path)).st_mode))
-                with open(stack.enter_context(atomic_path(path)), "wb") as file:
-                    file.write(data)
-    for path in (path for path, data in changes.items() if data is None):
+            done.append(path)
+            _put(path, data)
+    except BaseException as error:
+        for path in reversed(done):
+            if before[path] != (path.read_bytes() if path.exists() else None):
+                _put(path, before[path])
+        if isinstance(error, OSError):
+            text = "{}: cannot be written ({}); nothing was changed"
+            raise InputError(text.format(error.filename or done[-1], error.strerror or error)) from None
+        raise
+
+
+def _put(path, data):
+    """Write or delete a file in one step; its permissions stay."""
+    if data is None:
         os.unlink(str(path))
+        return
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    with atomic_path(path) as temporary:
+        Path(temporary).write_bytes(data)
+    if mode is not None:
+        os.chmod(str(path), mode)

@@ -11,7 +11,6 @@ A line that the user inserted by hand counts like an inserted one.
 """
 
 import ast
-import re
 from collections import namedtuple
 
 from patches.edit import ADDON, Source, python_files
@@ -21,7 +20,6 @@ RELEASED = ("TripleFeatures", "DoubleRGBPointFeatures", "DoubleRGBPointFeatures_
 MOST_LINES = 10
 MAP, METRICS = "compute_single_s_s_map", "calculate_metrics"
 HINTS = MAP.encode(), METRICS.encode()  # a file with a place contains one
-FIXED = re.compile(rb"\.method_name\s*=\s*['\"]|\.methods\[\s*['\"]")  # a script that works with one method
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 Place = namedtuple("Place", "source line indent code")  # line: index of the line before which it goes
@@ -110,12 +108,8 @@ class Tree:
 
 def find_places(root, entry):
     """([Place] in the checkout of the script ``entry``, [what to know]): of all classes that fit, as far as ten lines
-    allow; those that the runner names and the release's come first.
-
-    Raises:
-        InputError: a file that may hold a place cannot be parsed.
-        Fault: a place is missing or not certain.
-    """
+    allow; those that the runner names and the release's come first. InputError: a file that may hold a place cannot be
+    parsed. Fault: a place is missing or not certain."""
     tree = Tree(root, entry)
     places = [] if tree.by_hand("add_arguments") else [_parser_place(tree)]
     runners = [cls for cls in tree.classes if _test_functions(cls)]
@@ -123,20 +117,18 @@ def find_places(root, entry):
     for runner in runners if not tree.by_hand("check") else ():
         places += _check_places(runner, starters)
     built = {last_name(node) for runner in runners for node in ast.walk(runner.source.tree)}
-    names = {True: [], False: []}  # of the classes that are recorded, and of those that are left
+    named, left = [], []
     for cls in sorted(recorded, key=lambda cls: (cls.name not in built, cls.name not in RELEASED)):
         apply = [] if tree.by_hand("apply") else [_metrics_place(tree, cls)]
         new = [place for place in recorded[cls] + apply if place not in places]
-        fits = len(places) + len(new) <= MOST_LINES
-        places += new if fits else []
-        names[fits].append(cls.name)
-    notes.append("recorded: {}; --scoring refuses other methods".format(", ".join(names[True])))
-    if names[False]:
-        notes.append("not recorded, since {} lines are the most: {}".format(MOST_LINES, ", ".join(names[False])))
-    fixed = FIXED.search(tree.entry.data)
-    if fixed:
-        line = tree.entry.data.count(b"\n", 0, fixed.start()) + 1
-        notes.append("{}: line {}: works with a fixed method".format(tree.entry.name, line))
+        if len(places) + len(new) > MOST_LINES:
+            left.append(cls.name)
+            continue
+        places += new
+        named.append(cls.name)
+    notes.append("recorded: {}; --scoring refuses other methods".format(", ".join(named)))
+    if left:
+        notes.append("not recorded, since {} lines are the most: {}".format(MOST_LINES, ", ".join(left)))
     return places, notes
 
 
@@ -282,9 +274,6 @@ def _metrics_place(tree, cls):
     if not body or not {"image_preds", "predictions"} <= read or given.vararg or given.kwonlyargs or given.kwarg:
         text = "{}: does not compute its metrics of self.image_preds and self.predictions, or has * in its arguments"
         raise Fault(text.format(top.at(METRICS)), APPLY)
-    nodes = [n for c in lineage for f in c.methods.values() for n in ast.walk(f)]
-    if not any(getattr(n, "attr", "") == "args" and isinstance(n.ctx, ast.Store) for n in nodes):
-        raise Fault("{}: {} does not keep the options in self.args".format(cls.source.name, cls.name), APPLY)
     return place(top.source, body[0], "apply({})".format(", ".join(a.arg for a in given.args)), APPLY)
 
 

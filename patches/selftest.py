@@ -4,9 +4,9 @@
 
 It works in a copy. A few generated samples take the place of the data, random features that of the networks (class
 Model), empty modules that of CUDA packages that are not installed; everything else is the checkout's own code. Each
-round of test samples is computed a second time, by other code, from what compute_single_s_s_map returned. With
---category nothing is replaced but the list of categories, so data and weights have to be at hand.
-Needs what the checkout needs. Exit code: 0 fine, 1 a difference, or it could not run.
+round of test samples is scored a second time, from what compute_single_s_s_map returned. With --category nothing is
+replaced but the list of categories, so data and weights have to be at hand. Needs what the checkout needs. Exit code:
+0 fine, 1 a difference, or it could not run.
 """
 
 import argparse
@@ -156,31 +156,8 @@ def Model(*args, num_group=64, **kwargs):
 _found, _maps = [], {}
 
 
-def reference(decision, rgb, xyz, p):
-    """S_final [n] and M_pix [n, H, W], all samples at once; ``p``: the add-on's parameters."""
-
-    def unit(m):
-        low, high = m.min((1, 2), keepdims=True), m.max((1, 2), keepdims=True)
-        return (m - low) / (high - low + 1e-8)
-
-    def tilde(v):
-        return (v - v.min()) / (v.max() - v.min()) if v.max() > v.min() else v * 0
-
-    dis = np.abs(unit(rgb) - unit(xyz))
-    pix = decision * (1 + p.lam * dis)
-    flat = np.sort(pix.reshape(len(pix), -1), axis=1)
-    base, q95 = flat[:, -p.topk :].mean(1), np.percentile(flat, 95, axis=1)
-    robust = p.weights[0] * q95 + p.weights[1] * flat.mean(1) + p.weights[2] * dis.mean((1, 2))
-    r, c = 1 - abs(tilde(base) - tilde(q95)), abs(tilde(base) - tilde(robust))
-    w = 1 / (1 + np.exp(p.eta[1] * r - p.eta[0] * c))
-    recovery = p.delta * np.clip(q95 - base, 0, None)
-    if p.recovery == "normalized":
-        recovery = p.delta * r * np.clip(tilde(q95) - tilde(base), 0, None) * (base.max() - base.min())
-    return (1 - w) * base + w * robust + recovery, pix
-
-
 def watch(addon):
-    """Compute each round a second time, of what the methods' ``compute_single_s_s_map`` returned."""
+    """Score each round a second time, by what the methods' ``compute_single_s_s_map`` returned."""
     check, record, apply = addon.check, addon.record, addon.apply
 
     def watched_check(runner, *names):
@@ -203,12 +180,11 @@ def watch(addon):
         if known:
             of, n = vars(method).get("args"), len(known)
             p = addon.parameters_from(argparse.Namespace(**of) if isinstance(of, dict) else of)
-            rgb, xyz, fusion = zip(*known)
-            fused = fusion if p.map_source == "bank" else decision[-n:]
-            scores, pix = reference(np.stack(fused), np.stack(rgb), np.stack(xyz), p)
-            pairs = (np.ravel(method.image_preds[-n:]), scores), (np.stack(method.predictions[-n:]), pix)
-            off = max(np.max(np.abs(given - own)) / np.max(np.abs(own)) for given, own in pairs)
-            _found.append((type(method).__name__, vars(method).get("scoring_round") or "round", n, off, pix.shape[1:]))
+            own = addon.score_test_set(decision[-n:], [addon.SampleMaps(*maps) for maps in known], p)
+            pairs = zip((np.ravel(method.image_preds[-n:]), method.predictions[-n:]), own)
+            off = max(np.max(np.abs(np.subtract(given, of))) / np.max(np.abs(of)) for given, of in pairs)
+            name = vars(method).get("scoring_round") or "round"
+            _found.append((type(method).__name__, name, n, off, own[1][0].shape))
 
     addon.check, addon.record, addon.apply = watched_check, watched_record, watched_apply
 
@@ -279,7 +255,7 @@ def inside(entry, category, *options):
         at = "{}, line {}".format(os.path.relpath(place.filename), place.lineno)
         failure = "could not run on: {}: {} ({})".format(type(error).__name__, error, at)
     failure = failure or ("" if _found else "no test sample was recorded")
-    text = "{}: {}: {} samples recorded and scored, maps {}x{}, {:.0e} from a second computation"
+    text = "{}: {}: {} samples recorded and scored, maps {}x{}, {:.0e} from a second scoring"
     lines = [text.format(name, of, n, *size, off) for name, of, n, off, size in _found]
     failed = failure or not all(off < 1e-9 for _, _, _, off, _ in _found)
     for line in [*lines, *[failure][: bool(failure)], "failed" if failed else "passed: " + " ".join(sys.argv)]:

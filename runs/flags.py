@@ -164,12 +164,6 @@ class RunOptions:
         RGB_BACKBONE_NAMES[0],
         metavar="NAME",
     )
-    rgb_layers: list[int] | None = value(
-        f"of {PREFIX}NAME and {OTHER_RGB}: blocks or pyramid levels, counted from 1, each normalised, side by "
-        "side (default: the last block, or the levels of stride 8 and 16)",
-        number(int, 1),
-        nargs="+",
-    )
     rgb_size: int | None = value(
         f"of {PREFIX}NAME and {OTHER_RGB}: side in pixels that pictures are resized to; 28 times the patch size "
         "gives the released grid without resampling (default: 224)",
@@ -177,7 +171,7 @@ class RunOptions:
     )
     xyz_backbone_name: str = choice(
         "point transformer, or (ours) FPFH, fast point feature histograms, which need no weights "
-        f"(default: {XYZ_BACKBONE_NAMES[0]}; FPFH for {' and '.join(FPFH_METHODS)})",
+        f"(default: {XYZ_BACKBONE_NAMES[0]}; FPFH for {' and '.join(FPFH_METHODS)}, and for these alone)",
         XYZ_BACKBONE_NAMES,
         argparse.SUPPRESS,
     )

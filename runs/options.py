@@ -19,11 +19,10 @@ from scoring.scorings import CALIBRATED, available_scorings, needs_training_part
 # a run contains the latter, so that the results of those versions are found again
 GONE_NEUTRAL = ("bank_shards", "shard_engine", "save_feature_format", "save_feature_half", "model_precision")
 GONE_DECIDING = {
-    **dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius")),
+    **dict.fromkeys(("coreset_partitions", "fpfh_normal_radius", "fpfh_feature_radius", "rgb_layers")),
     "half_coreset": False,
 }
 NUMBERS, OF_FRAMES = 2, 3  # version of the results, and of those with --frame: raised when the program changes them
-RGB_DETAILS = ("rgb_layers", "rgb_size")
 Refuse = Callable[[str], NoReturn]
 
 
@@ -77,16 +76,17 @@ def _check_backbones(args: argparse.Namespace, error: Refuse) -> None:
             f"--method_name {method} means --xyz_backbone_name FPFH, not {args.xyz_backbone_name}; leave it out, or "
             f"choose --method_name {method.replace(FPFH, 'Point_MAE')}"
         )
-    given = [name for name in RGB_DETAILS if getattr(args, name) is not None]
-    if given and "rgb" not in needed:
-        error(f"--{given[0]} needs a method with RGB patches, --method_name {method} has none")
-    if given and args.rgb_backbone_name in RGB_BACKBONE_NAMES:
+    if args.rgb_size is not None and "rgb" not in needed:
+        error(f"--rgb_size needs a method with RGB patches, --method_name {method} has none")
+    if args.rgb_size is not None and args.rgb_backbone_name in RGB_BACKBONE_NAMES:
         error(
-            f"--{given[0]} is for {PREFIX}NAME and {OTHER_RGB}: {args.rgb_backbone_name} is taken as released, its "
+            f"--rgb_size is for {PREFIX}NAME and {OTHER_RGB}: {args.rgb_backbone_name} is taken as released, its "
             "last block at 224×224 pixels"
         )
     if "xyz" not in needed or args.xyz_backbone_name != FPFH:
         return
+    if method not in FPFH_METHODS:
+        error(f"--xyz_backbone_name FPFH is for --method_name {' and '.join(FPFH_METHODS)}, not for {method}")
     for name in ("group_size", "num_group", "multiscale"):
         if getattr(args, name) != default_of(name):
             error(f"--{name} is for point transformers: FPFH has no groups; leave it out")
@@ -129,6 +129,8 @@ def _check_outputs(args: argparse.Namespace, error: Refuse) -> None:
     banks = METHOD_BANKS[args.method_name]
     if args.save_feature and len(banks) == 1 and "fusion" not in banks:
         error(f"--save_feature needs a method with both modalities, --method_name {args.method_name} has one")
+    if args.save_feature and args.method_name in FPFH_METHODS:
+        error(f"--save_feature is for point transformers, --method_name {args.method_name} has none")
     if args.save_model and not args.eval_mode:
         error(TRAIN_MODE)
     if args.save_train_maps and not args.save_maps:
@@ -182,7 +184,7 @@ def extractor_options(options: RunOptions) -> dict[str, Any]:
         "rgb": options.rgb_backbone_name if "rgb" in needed else None,
         "xyz": options.xyz_backbone_name if "xyz" in needed else None,
         "uff": options.fusion_module_path if options.use_uff else None,
-        **{name: getattr(options, name) for name in ("group_size", "num_group", "multiscale", "amp", *RGB_DETAILS)},
+        **{name: getattr(options, name) for name in ("group_size", "num_group", "multiscale", "amp", "rgb_size")},
     }
 
 

@@ -34,46 +34,32 @@ class Statistics(NamedTuple):
     peak: Any
 
 
-def map_statistics(m_pix: Array, m_dis: Array, topk: int = DEFAULTS.topk) -> Statistics:
-    """Statistics of one part's M_pix and M_dis, [H, W] each."""
-    q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
-    base, mean, mean_dis, peak = base_score(m_pix, topk), np.mean(m_pix), np.mean(m_dis), np.max(m_pix)
-    return Statistics(base, float(q95), float(q99), float(mean), float(mean_dis), float(peak))
-
-
 def modulate_all(
     decision_maps: Iterable[Array], samples: Iterable[SampleMaps], parameters: Parameters = DEFAULTS
 ) -> tuple[list[Array], Statistics]:
     """(M_pix of every part, Statistics of arrays [n]) for n decision maps [H, W] and n SampleMaps."""
-    pairs = [scoring_addon.modulate(decision, sample, parameters) for decision, sample in zip(decision_maps, samples)]
-    rows = [map_statistics(m_pix, m_dis, parameters.topk) for m_pix, m_dis in pairs]
+    maps, rows = [], []
+    for decision, sample in zip(decision_maps, samples):
+        m_pix, m_dis = scoring_addon.modulate(decision, sample, parameters)
+        q95, q99 = np.quantile(np.asarray(m_pix, dtype=np.float64), (0.95, 0.99))
+        rows.append((base_score(m_pix, parameters.topk), q95, q99, np.mean(m_pix), np.mean(m_dis), np.max(m_pix)))
+        maps.append(m_pix)
     columns = np.array(rows, dtype=np.float64).reshape(-1, len(Statistics._fields)).T
-    return [m_pix for m_pix, _ in pairs], Statistics(*columns)
-
-
-def variant_of(parameters: Parameters, variant: str = "") -> tuple[Parameters, float]:
-    """(Parameters, weight of Q99 - Q95 in S_robust) of a variant of S_final.
-
-    "partial": γ = 0, and no recovery term; "full": Q99 - Q95 is added with weight γ; "": S_final itself.
-    """
-    alpha, beta, gamma = parameters.weights
-    if variant == "partial":
-        return parameters._replace(weights=(alpha, beta, 0.0), delta=0.0), 0.0
-    return parameters, gamma if variant == "full" else 0.0
+    return maps, Statistics(*columns)
 
 
 def final_terms(
     stats: Statistics, parameters: Parameters = DEFAULTS, reference: Statistics | None = None, variant: str = ""
 ) -> Terms:
-    """S_final and its terms, from statistics alone (sections 3.5 and 3.6).
+    """S_final and its terms, from the statistics of n parts (sections 3.5 and 3.6).
 
-    Args:
-        stats: of arrays [n].
-        parameters: Parameters.
-        reference: Statistics [m] of normal training parts that give minima and maxima; None: ``stats`` give them.
-        variant: as in :func:`variant_of`.
+    ``reference``: Statistics of normal training parts that give minima and maxima; None: ``stats`` give them.
+    ``variant``: "partial": γ = 0, and no recovery term; "full": S_robust has γ (Q99 - Q95) added; "": S_final itself.
     """
-    parameters, tail = variant_of(parameters, variant)
+    alpha, beta, gamma = parameters.weights
+    tail = gamma if variant == "full" else 0.0
+    if variant == "partial":
+        parameters = parameters._replace(weights=(alpha, beta, 0.0), delta=0.0)
 
     def known(s: Statistics) -> tuple[Any, Any, Any]:
         return s.base, s.q95, robust_score(s.q95, s.mean, s.mean_dis, parameters.weights) + tail * (s.q99 - s.q95)

@@ -32,12 +32,10 @@ def calculate_au_pro(
         gts: sequence of [H, W] arrays, non-zero where defective.
         predictions: sequence of [H, W] anomaly maps, larger = more anomalous.
         integration_limit: false-positive rate up to which the curve is integrated.
-        num_thresholds: number of thresholds, or "exact".
 
     Returns:
         (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve, sorted by rising
         false-positive rate. ``au_pro`` is at most 1, and None if there is no defect region or no defect-free pixel.
-        For other limits use ``area_up_to(fprs, pros, limit) / limit``.
 
     Raises:
         InputError: a map holds NaN or inf.
@@ -62,11 +60,7 @@ def calculate_au_pro(
 
 
 def check_maps(maps: Iterable[Array], names: Sequence[str] | None = None) -> None:
-    """Refuse maps or scores (one entry per part) that contain NaN or inf, since metrics would silently be wrong.
-
-    Raises:
-        InputError: a value is NaN or inf; the message names the part.
-    """
+    """InputError that names the part whose map or score holds NaN or inf, since metrics would silently be wrong."""
     for position, values in enumerate(maps):
         if not np.isfinite(values).all():
             name = f"part {position}" if names is None else names[position]

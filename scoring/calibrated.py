@@ -8,14 +8,13 @@ against the banks without its own rows:
     z     = (map - level) / (peak - level)
 
 So in every bank, 0 is a typical pixel, and 1 is the hottest spot of a typical normal part. The calibrated map is the
-largest z of the banks at each pixel. The image score is the mean of its K largest pixels. Scoring a part needs no other
-test part.
+largest z of the banks at each pixel. The image score is the mean of its K largest pixels.
 
 With few parts, the peaks are uncertain; the pixels' spread is known better. Therefore the ratio of (peak - level) to
 the pixels' standard deviation is shrunk towards the banks' geometric mean, which counts like ``PRIOR_PARTS`` parts.
 
-Raising a pixel of any bank never lowers the map or the score, and both stay within ``LIMIT``. Background needs no mask:
-it changes the level a little, but not the peak. docs/scoring.md compares the alternatives. Needs numpy only.
+Raising a pixel of any bank never lowers the map or the score, and both stay within ``LIMIT``. docs/scoring.md compares
+the alternatives.
 
 Maps are [S, S], larger = more anomalous; t is the number of training parts; {bank: …} names "xyz", "rgb", "fusion".
 """
@@ -60,13 +59,10 @@ class BankUnits(NamedTuple):
 
 
 def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
-    """The BankUnits of the training parts' maps.
+    """The BankUnits of maps {bank: [t, S, S]} of t normal parts, each measured without its own rows.
 
-    Args:
-        maps: {bank: [t, S, S]} of t normal parts, each measured without its own rows. Pixels that are not finite are
-            ignored.
-        topk: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
-            None: TOPK for both; where there are maps of the comparison in place, TOPK_IN_PLACE for the image score.
+    ``topk``: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
+    None: TOPK for both; where there are maps of the comparison in place, TOPK_IN_PLACE for the image score.
 
     Raises:
         InputError: there is no part, or no bank has any spread.
@@ -104,17 +100,9 @@ def restored(values: Mapping[str, Any]) -> BankUnits:
 
 
 def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:
-    """The map of each used bank in the bank's own unit.
+    """{bank: [..., S, S] float64 from -LIMIT to LIMIT} of each used bank, in its own unit; NaN where its map is NaN.
 
-    Args:
-        maps: {bank: [..., S, S]} of one part (or of several, stacked) with all the banks of ``statistics``.
-        units: BankUnits.
-
-    Returns:
-        {bank: [..., S, S] float64 from -LIMIT to LIMIT}; NaN where the bank's map is NaN.
-
-    Raises:
-        ValueError: the banks are not those of the units.
+    ``maps``: {bank: [..., S, S]} of one part, or of several. ValueError: its banks are not those of the units.
     """
     known = {*units.banks, *units.left_out}
     if set(maps) != known:
@@ -127,15 +115,27 @@ def calibrated_banks(maps: Mapping[str, Array], units: BankUnits) -> dict[str, A
 
 
 def calibrated_map(maps: Mapping[str, Array], units: BankUnits) -> Array:
-    """The calibrated map: the largest value of the banks at each pixel, each bank in its own unit.
+    """The calibrated map [..., S, S], float64 from -LIMIT to LIMIT: the largest value of the banks at each pixel.
 
-    Args and errors as :func:`calibrated_banks`.
-
-    Returns:
-        [..., S, S] float64 from -LIMIT to LIMIT. NaN values of a bank do not count; 0 where all banks are NaN.
+    Args and errors as :func:`calibrated_banks`. NaN values of a bank do not count; 0 where all banks are NaN.
     """
     largest = np.fmax.reduce(list(calibrated_banks(maps, units).values()))
     return np.where(np.isnan(largest), 0.0, largest)
+
+
+def terms(maps: Mapping[str, Array], units: BankUnits) -> dict[str, Array]:
+    """{bank: [S, S]} that add up to one part's calibrated map: each pixel is credited to the bank that is largest
+    there; equal banks share it. Args as :func:`calibrated_banks`."""
+    banks, largest = calibrated_banks(maps, units), calibrated_map(maps, units)
+    owners = {bank: values == largest for bank, values in banks.items()}
+    count = np.maximum(sum(owner.astype(int) for owner in owners.values()), 1)
+    return {bank: np.where(owner, largest / count, 0.0) for bank, owner in owners.items()}
+
+
+def shares(terms: Mapping[str, Array], topk: int) -> dict[str, float]:
+    """{bank: share} that add up to the image score, of a part's :func:`terms`."""
+    largest = _largest(np.ravel(sum(terms.values())), topk)
+    return {bank: float(term.ravel()[largest].mean()) for bank, term in terms.items()}
 
 
 def image_score(calibrated: Array, topk: int = TOPK) -> float:

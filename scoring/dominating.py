@@ -18,16 +18,12 @@ def dominating_part(
     """A warning that names the part which alone sets the scale of all other parts' scores; None if no part does.
 
     The add-on maps the smallest value of a statistic in the test set to 0 and the largest to 1 (section 3.6 of the
-    paper). If one part has a huge value, it becomes 1, and all others end up close to 0, so they hardly differ. The
-    warning is given if the others take less than a tenth of the range from 0 to 1. It checks S_base and Q95 of the map.
+    paper). Beside one huge value all others end up close to 0, so they hardly differ.
 
     Args:
         paths: names of the n parts.
-        scored: {scoring: Scored} of the same parts.
+        scored: {scoring: Scored} of the same parts; only of scorings that normalise there is a warning.
         topk: number of largest pixels that S_base averages.
-
-    Returns:
-        One sentence, or None; always None if no scoring normalises, or if there are fewer than 4 parts.
     """
     maps = next((of.predictions for name, of in scored.items() if REFERENCE in SCORINGS[name].needs), None)
     if maps is None or len(maps) < FEWEST:

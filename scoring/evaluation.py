@@ -1,9 +1,7 @@
 """Scores and metrics of one category, computed from the maps and scores of its test parts.
 
-Every number comes from :func:`score` and :func:`metrics`: runs, rescoring of saved maps, map images and reports call
-them. The input is an ``Evaluation``, which ``write`` and ``read`` save and load (``scoring/measured.py``); those names
-can be imported from here as well. No network, no command line. Maps are [S, S], larger = more anomalous; n is the
-number of test parts.
+Runs, rescoring of saved maps, map images and reports call :func:`score` and :func:`metrics`. The input is an
+``Evaluation`` (``scoring/measured.py``; its names can be imported from here as well).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +16,8 @@ from scoring.metrics import Metrics, compute_metrics
 from scoring.scorings import BASELINE, SCORINGS, ScoringInput, scoring_problem
 from scoring_addon import Parameters
 
-__all__ = ["SUFFIX", "Evaluation", "TrainingParts", "bank_maps", "extra_metrics", "find_saved", "metrics", "read"]
-__all__ += ["score", "units_from", "write"]
+__all__ = ["SUFFIX", "Evaluation", "TrainingParts", "extra_metrics", "find_saved", "metrics", "read", "score"]
+__all__ += ["units_from", "write"]
 EXTRA_METRICS = {f"au_pro_{percent}": percent / 100 for percent in (1, 5, 30)}  # highest false-positive rate
 
 
@@ -32,7 +30,6 @@ def score(
     """Image scores and maps of several scorings.
 
     Args:
-        evaluation: Evaluation.
         names: keys of ``scoring.scorings.SCORINGS``.
         parameters: of the paper's scorings.
         reference: the parts whose minima and maxima normalise the statistics: "test" (as in the paper) or "train".
@@ -49,24 +46,14 @@ def score(
         if problem:
             raise InputError(f"{evaluation.category}: {problem}")
     measured = ScoringInput(evaluation, parameters, reference)
-    maps = {name: SCORINGS[name].map.maps(measured) for name in names}
+    maps = {name: getattr(measured, SCORINGS[name].maps) for name in names}
     return {name: Scored(SCORINGS[name].score(measured, own), own) for name, own in maps.items()}
 
 
-def bank_maps(evaluation: Evaluation) -> list[dict[str, Array]]:
-    """n dicts {bank: [S, S]}, one per test part."""
-    return [dict(zip(evaluation.bank_map, maps)) for maps in zip(*evaluation.bank_map.values())]
-
-
 def metrics(evaluation: Evaluation, scored: Mapping[str, Scored]) -> dict[str, Metrics]:
-    """Image ROCAUC, pixel ROCAUC and AU-PRO of every scoring.
+    """{name: Metrics} of {name: Scored} from :func:`score`; pixel metrics are None where a defective part has no mask.
 
-    Args:
-        evaluation: Evaluation.
-        scored: {name: Scored} from :func:`score`; the pixel metrics of a shared list of maps are computed once.
-
-    Returns:
-        {name: Metrics}; pixel metrics are None where a defective part has no mask.
+    The pixel metrics of a shared list of maps are computed once.
     """
     known: dict[int, Metrics] = {}
     out = {}
@@ -85,15 +72,13 @@ def extra_metrics(
     The curve of a shared list of maps is computed once.
     """
     curves: dict[int, tuple[Array, Array]] = {}
-
-    def value(limit: float, maps: list[Array]) -> float | None:
-        if evaluation.masks is None:
-            return None
-        if id(maps) not in curves:
+    out: dict[str, dict[str, float | None]] = {}
+    for scoring, (_, maps) in scored.items():
+        if evaluation.masks is not None and names and id(maps) not in curves:
             curves[id(maps)] = calculate_au_pro(evaluation.masks, maps, num_thresholds="exact")[1]
-        fprs, pros = curves[id(maps)]
-        return float(area_up_to(fprs, pros, limit) / limit) if len(fprs) else None
-
-    return {
-        scoring: {name: value(EXTRA_METRICS[name], of.predictions) for name in names} for scoring, of in scored.items()
-    }
+        fprs, pros = curves.get(id(maps), ((), ()))
+        out[scoring] = {
+            name: float(area_up_to(fprs, pros, EXTRA_METRICS[name]) / EXTRA_METRICS[name]) if len(fprs) else None
+            for name in names
+        }
+    return out

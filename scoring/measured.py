@@ -13,13 +13,12 @@ Layout of version 2, for n test parts, t training parts, b banks and maps [S, S]
     bank_names            str [b];  bank_scores  float64 [n, b], before the lambdas
     map_<bank>            float32 [n, S, S], the map of each bank
     train_path            str [t]; this and all below are absent if training parts were not measured
-    train_calibrated      str, JSON: what ``calibrated`` learned from them; absent in older files
+    train_calibrated      str, JSON: what ``calibrated`` learned from them; absent if it learned nothing
     train_statistics      float64 [t, 6]: S_base, Q95, Q99, mean, mean disagreement and maximum
     train_parameters      str, JSON: the lambda, K and source of M_fusion that the statistics are for
     train_map_decision, train_map_<bank>    maps of the training parts, if asked for
 
-Version 1, in which the fusion bank's map is called ``map_bank``, can be read too. A test part takes about 1 MB, a
-training part 0.9 MB.
+A test part takes about 1 MB, a training part 0.9 MB.
 """
 
 import json
@@ -45,20 +44,15 @@ VERSION, SUFFIX = 2, ".npz"
 class TrainingParts:
     """Training parts, each measured against the banks without its own rows and scored by the finished method.
 
-    Attributes:
-        path: t picture paths relative to the data set.
-        statistics: Statistics of arrays [t], for the parameters ``statistics_for`` = [lambda, K, source of M_fusion].
-        decision_map: [t, S, S]; None if only the statistics were kept.
-        bank_map: {bank: [t, S, S] float32}; empty if only the statistics were kept.
-        calibrated: the banks' units; None if they could not be computed or were not kept.
+    Maps are None or {} if only the statistics were kept.
     """
 
-    path: tuple[str, ...]
-    statistics: Statistics
-    statistics_for: tuple[Any, ...]
-    decision_map: Array | None = None
-    bank_map: Mapping[str, Array] = field(default_factory=dict)
-    calibrated: BankUnits | None = None
+    path: tuple[str, ...]  # t picture paths relative to the data set
+    statistics: Statistics  # of arrays [t]
+    statistics_for: tuple[Any, ...]  # (lambda, K, source of M_fusion) that the statistics are for
+    decision_map: Array | None = None  # [t, S, S]
+    bank_map: Mapping[str, Array] = field(default_factory=dict)  # {bank: [t, S, S] float32}
+    calibrated: BankUnits | None = None  # None if they could not be computed
 
     @classmethod
     def of(
@@ -68,8 +62,7 @@ class TrainingParts:
         bank_maps: Sequence[Mapping[str, Array]],
         parameters: Parameters,
     ) -> "TrainingParts":
-        """Make it from t decision maps [S, S] and t dicts {bank: [S, S]}. ``parameters``: those that the statistics
-        are computed with."""
+        """Make it from t decision maps [S, S] and t dicts {bank: [S, S]}."""
         kept = {name: np.stack([maps[name] for maps in bank_maps]).astype(np.float32) for name in bank_maps[0]}
         decision = np.stack(decision_maps)
         statistics = modulate_all(decision, samples_of(kept), parameters)[1]
@@ -84,54 +77,31 @@ class TrainingParts:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The measurements of a category's test parts.
-
-    Attributes:
-        category: its name.
-        path: n picture paths relative to the data set, with forward slashes.
-        defect: n names of defect folders.
-        label: [n] uint8, 1 = defective.
-        mask: [n, S, S] uint8, 1 where defective.
-        decision_score: [n] float64, the released image scores.
-        decision_map: [n, S, S], the released pixel maps.
-        bank_score: {bank: [n] float64}, before the late fusion's lambdas.
-        bank_map: {bank: [n, S, S] float32}, before the late fusion's lambdas.
-        picture: [n, 224, 224, 3] uint8 RGB, or None.
-        has_mask: [n] bool, False for a defective part whose folder has no masks.
-        training: TrainingParts; None if they were not measured.
-        meta: other facts about the run: options, seed, weights ...
-
-    Raises:
-        ValueError: the shapes of the arrays do not fit each other.
-    """
+    """The measurements of a category's test parts. ValueError: the shapes of the arrays do not fit each other."""
 
     category: str
-    path: tuple[str, ...]
-    defect: tuple[str, ...]
-    label: Array
-    mask: Array
-    decision_score: Array
-    decision_map: Array
-    bank_score: Mapping[str, Array]
-    bank_map: Mapping[str, Array]
-    picture: Array | None = None
-    has_mask: Array | None = None
-    training: TrainingParts | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    path: tuple[str, ...]  # n picture paths relative to the data set, with forward slashes
+    defect: tuple[str, ...]  # n names of defect folders
+    label: Array  # [n] uint8, 1 = defective
+    mask: Array  # [n, S, S] uint8, 1 where defective
+    decision_score: Array  # [n] float64, the released image scores
+    decision_map: Array  # [n, S, S], the released pixel maps
+    bank_score: Mapping[str, Array]  # {bank: [n] float64}, before the late fusion's lambdas, as the maps
+    bank_map: Mapping[str, Array]  # {bank: [n, S, S] float32}
+    picture: Array | None = None  # [n, 224, 224, 3] uint8 RGB
+    has_mask: Array | None = None  # [n] bool, False for a defective part whose folder has no masks
+    training: TrainingParts | None = None  # None if they were not measured
+    meta: Mapping[str, Any] = field(default_factory=dict)  # other facts about the run: options, seed, weights ...
 
     def __post_init__(self) -> None:
         if self.has_mask is None:
             object.__setattr__(self, "has_mask", np.ones(len(self.path), dtype=bool))
-        parts = {name: getattr(self, name) for name in "defect label mask decision_score decision_map has_mask".split()}
-        parts |= {"picture": self.picture} if self.picture is not None else {}
-        parts |= {
-            f"{kind} {name}": of for kind in ("bank_map", "bank_score") for name, of in getattr(self, kind).items()
-        }
-        unfit = [name for name, values in parts.items() if len(values) != len(self.path)]
-        if unfit or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
-            raise ValueError(
-                f"evaluation of {self.category}: {unfit[0] if unfit else 'maps'} do not fit {len(self.path)} parts"
-            )
+        single = (self.defect, self.label, self.mask, self.decision_score, self.decision_map, self.has_mask)
+        picture = () if self.picture is None else (self.picture,)
+        banks = (*self.bank_map.values(), *self.bank_score.values())
+        fits = all(of is not None and len(of) == len(self.path) for of in (*single, *picture, *banks))
+        if not fits or list(self.bank_map) != list(self.bank_score) or self.mask.shape != self.decision_map.shape:
+            raise ValueError(f"evaluation of {self.category}: scores, maps or masks do not fit {len(self.path)} parts")
 
     @classmethod
     def of(
@@ -188,21 +158,18 @@ def samples_of(bank_map: Mapping[str, Array]) -> list[SampleMaps]:
 
 
 def units_from(category: str, training: TrainingParts | None) -> BankUnits:
-    """The units of the banks that training parts taught; ``training``: None if there are no such parts.
-
-    Raises:
-        InputError: there are none; the message names the category and the reason.
-    """
+    """The units of the banks that training parts taught; ``training``: None if there are no such parts. InputError:
+    there are none; the message names the category and the reason."""
     if training is not None and training.calibrated is not None:
         return training.calibrated
+    if training is None or not training.bank_map:
+        raise InputError(
+            f"{category}: calibrated: no statistics of training parts are at hand; save the maps again with "
+            "main.py --scoring calibrated --save_maps DIR"
+        )
     try:
-        if training is None or not training.bank_map:
-            raise InputError(
-                "calibrated: no statistics of training parts are at hand; maps that were saved before there was "
-                "this scoring lack them: save them again with main.py --scoring calibrated --save_maps DIR"
-            )
-        return bank_units(training.bank_map)  # its InputError says why there are none
-    except InputError as error:
+        return bank_units(training.bank_map)
+    except InputError as error:  # it says why there are none
         raise InputError(f"{category}: {error}") from None
 
 
@@ -234,24 +201,19 @@ def write(evaluation: Evaluation, path: str | Path, training_maps: bool = False)
 
 
 def read(path: str | Path) -> Evaluation:
-    """The Evaluation in the file ``path``.
-
-    Raises:
-        InputError: the file is missing, damaged, or of a version that this program does not know.
-    """
+    """The Evaluation in the file ``path``. InputError: the file is missing, damaged, or of a version that this program
+    does not know."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         version = int(arrays["version"])
-        if version not in (1, VERSION):
+        if version != VERSION:
             raise InputError(
-                f"{path}: saved maps of version {version}, this program reads versions 1 and {VERSION}; save them again"
+                f"{path}: saved maps of version {version}, this program reads version {VERSION}; save them again"
             )
         meta = json.loads(str(arrays["meta"]))
         if not {"category", "options", "seed"} <= set(meta):
             raise InputError(f"{path}: its meta entry lacks category, options or seed; save the maps again")
-        if version == 1:
-            _update(arrays, meta)
         banks = [str(name) for name in arrays["bank_names"]]
         return Evaluation(
             meta.pop("category"),
@@ -279,10 +241,7 @@ def read(path: str | Path) -> Evaluation:
 
 def find_saved(folder: str | Path, categories: Iterable[str] | None = None) -> list[Path]:
     """Paths of the files of saved maps in ``folder``, sorted by name; with ``categories`` only theirs, in that order.
-
-    Raises:
-        InputError: there are none, or one of the categories is missing.
-    """
+    InputError: there are none, or one of the categories is missing."""
     files = {path.stem: path for path in sorted(Path(folder).glob(f"[!.]*{SUFFIX}"))}
     if not files:
         raise InputError(f"{folder}: no saved maps (*{SUFFIX}) found; write them with main.py --save_maps {folder}")
@@ -303,18 +262,8 @@ def _training(arrays: dict[str, Array], banks: list[str]) -> TrainingParts | Non
         tuple(json.loads(str(arrays["train_parameters"]))),
         arrays.get("train_map_decision"),
         maps,
-        _units_or_none(maps) if known is None else restored(json.loads(str(known))),
+        None if known is None else restored(json.loads(str(known))),
     )
-
-
-def _update(arrays: dict[str, Array], meta: dict[str, Any]) -> None:
-    """Change version 1's arrays into those of version 2."""
-    for prefix in ("map", "train_map"):
-        if f"{prefix}_bank" in arrays:
-            arrays[f"{prefix}_fusion"] = arrays.pop(f"{prefix}_bank")
-    if "train_statistics" in arrays:
-        arrays["train_path"] = np.array(meta.get("training_paths", []))[: len(arrays["train_statistics"])]
-        arrays["train_parameters"] = np.array(json.dumps(meta["train_parameters"]))
 
 
 def _map_arrays(prefix: str, of: Evaluation | TrainingParts) -> dict[str, Any]:
@@ -327,8 +276,7 @@ def _fitting(parameters: Parameters) -> tuple[float, int, str]:
 
 
 def _units_or_none(maps: Mapping[str, Array]) -> BankUnits | None:
-    """The banks' units learned from training maps {bank: [t, S, S]}; None if there are none, :func:`units_from` says
-    why."""
+    """The units learned from training maps {bank: [t, S, S]}; None if there are none (:func:`units_from` says why)."""
     try:
         return bank_units(maps)
     except InputError:

@@ -34,10 +34,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float | None:
     """ROC AUC of 0/1 ``labels`` [n] and ``scores`` [n]; None if only one class is present.
 
     It is the Mann-Whitney statistic: the share of (1, 0) pairs in which the 1 scores higher; ties count one half.
-    scikit-learn's roc_auc_score gives the same number, but takes four seconds for 110 maps.
-
-    Raises:
-        ValueError: a score is NaN or inf.
+    scikit-learn's roc_auc_score gives the same number, but takes four seconds for 110 maps. ValueError: NaN or inf.
     """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if one_class(labels):
@@ -75,16 +72,13 @@ def compute_metrics(
     maps: Sequence[NDArray[Any]] | NDArray[Any],
     names: Sequence[str] | None = None,
 ) -> Metrics:
-    """The three metrics of one category.
+    """The three metrics of one category; InputError if a part's score or map holds NaN or inf.
 
     Args:
         labels, scores: [n] 0/1 labels and image scores.
         gts, maps: sequences of n masks (non-zero where defective) and n anomaly maps, [H, W] each. gts is None if
             defective parts have no masks; then the pixel metrics are undefined.
         names: of the n parts, for messages; None: their positions.
-
-    Raises:
-        InputError: a part's score or map holds NaN or inf.
     """
     if not one_class(labels):
         check_maps(np.ravel(scores), names)

@@ -1,13 +1,7 @@
-"""The scorings: what each needs, its pixel maps, its image scores, and what a part's score is made of.
+"""The scorings: what each needs, its pixel maps and its image scores.
 
-A scoring is one entry of ``SCORINGS``. Commands, tables, saved models and --help read the registry, so a new scoring
-changes this file and its test, nothing else. The paper's equations are in ``scoring_addon.py``, those of the scoring
-``calibrated`` in ``scoring/calibrated.py``.
-
-A pixel map is a sum of terms: a bank's map times its weight, and for M_pix the modulation M_fusion · λ · M_dis, called
-"disagreement". An image score is a weighted sum of some pixels of that map (the largest, the K largest, all, or those
-at a quantile) and of the mean disagreement. So each term has a share of the score, and the shares add up to it, except
-for rounding.
+A scoring is one entry of ``SCORINGS``, which commands, tables, saved models and --help read. The paper's equations are
+in ``scoring_addon.py``, those of the scoring ``calibrated`` in ``scoring/calibrated.py``.
 
 Maps are [S, S], larger = more anomalous; n is the number of parts; {bank: …} names "xyz", "rgb", "fusion".
 """
@@ -24,43 +18,29 @@ from numpy.typing import NDArray
 import scoring_addon
 from common.errors import InputError
 from scoring import calibrated as banks_in_units
-from scoring.ablation import Statistics, final_terms, map_statistics, modulate_all, variant_of
+from scoring.ablation import Statistics, final_terms, modulate_all
 from scoring.measured import Evaluation
 from scoring_addon import Parameters
 
 Array = NDArray[Any]
 Maps = list[Array]  # one map [S, S] per part; scorings with the same pixel map share the list
-Terms = dict[str, Array]  # {term: [S, S]}
-Shares = dict[str, float]  # {term: share of a score}
+Terms = dict[str, Array]  # {bank: [S, S]}
+Shares = dict[str, float]  # {bank: share of a score}
 
 # what a scoring can need
 RGB_AND_XYZ = "an RGB and an xyz bank"
 REFERENCE = "a set of parts over which statistics are normalised"  # the test set, or training parts
 UNITS = "training parts, from which the banks' units are learned"
 NOTHING: frozenset[str] = frozenset()
-DISAGREEMENT = "disagreement"  # the term of M_pix that comes from M_dis
 
 
 @dataclass(frozen=True, eq=False)
 class ScoringInput:
-    """n measured parts, and with what they are scored; maps and statistics are computed when a scoring reads them.
-
-    Attributes:
-        parts: the parts, and what normal training parts taught.
-        parameters: of the paper's scorings.
-        reference: the parts whose minima and maxima normalise the statistics: "test" (the n parts) or "train".
-        weights: {bank: weight} of the scores and of the maps in the decision; only to explain the first part's score.
-    """
+    """n measured parts, and with what they are scored; maps and statistics are computed when a scoring reads them."""
 
     parts: Evaluation
-    parameters: Parameters
-    reference: str = "test"
-    weights: Sequence[Mapping[str, float]] = ({}, {})
-
-    @cached_property
-    def first(self) -> Terms:
-        """{bank: [S, S] float64} of the first part."""
-        return {bank: np.asarray(maps[0], np.float64) for bank, maps in self.parts.bank_map.items()}
+    parameters: Parameters  # of the paper's scorings
+    reference: str = "test"  # whose minima and maxima normalise the statistics: "test" (the n parts) or "train"
 
     @cached_property
     def decision_maps(self) -> Maps:
@@ -74,17 +54,23 @@ class ScoringInput:
         return [sample.bank for sample in self.parts.samples] if from_bank else self.decision_maps
 
     @cached_property
-    def modulated(self) -> tuple[Maps, Statistics]:
-        """(M_pix of each part, Statistics of arrays [n])."""
+    def _modulation(self) -> tuple[Maps, Statistics]:
         return modulate_all(self.decision_maps, self.parts.samples, self.parameters)
+
+    @property
+    def modulated_maps(self) -> Maps:
+        """M_pix of each part."""
+        return self._modulation[0]
+
+    @property
+    def statistics(self) -> Statistics:
+        """Statistics of M_pix, arrays [n]."""
+        return self._modulation[1]
 
     @cached_property
     def reference_statistics(self) -> Statistics | None:
-        """Statistics of the training parts that normalise; None: those of the n parts do.
-
-        Raises:
-            InputError: those of training parts are not at hand.
-        """
+        """Statistics of the training parts that normalise; None: those of the n parts do. InputError: those of training
+        parts are not at hand."""
         if self.reference == "test":
             return None
         training = self.parts.training
@@ -98,75 +84,31 @@ class ScoringInput:
 
     @cached_property
     def calibrated_maps(self) -> Maps:
-        """Each part's map in the banks' units.
-
-        Raises:
-            InputError: there are no units.
-        """
+        """Each part's map in the banks' units; InputError if there are no units."""
         banks, units = self.parts.bank_map, self.parts.units
         return [banks_in_units.calibrated_map(dict(zip(banks, maps)), units) for maps in zip(*banks.values())]
 
 
-class PixelMap(NamedTuple):
-    """A kind of pixel map: ``maps`` computes those of all parts, ``terms`` splits the first part's into terms."""
-
-    maps: Callable[[ScoringInput], Maps]
-    terms: Callable[[ScoringInput], Terms]
-
-
 class Scoring(NamedTuple):
-    """A scoring.
+    """A scoring: ``score`` computes the image scores [n] from the input and its pixel maps.
 
-    ``score``: function of the input and its pixel maps that returns the image scores [n].
-    ``attribution``: function of the input and the terms of the first part's map that returns {term: share}, which add
-    up to its score.
-    ``described``: its pixel map, its image score and its source in words, for --help and tables.
+    ``maps``: the name of the pixel maps, an attribute of ScoringInput. ``described``: its pixel map, its image score
+    and its source in words, for --help and tables.
     """
 
     name: str
     needs: frozenset[str]
-    map: PixelMap
+    maps: str
     score: Callable[[ScoringInput, Maps], Array]
-    attribution: Callable[[ScoringInput, Terms], Shares]
     described: tuple[str, str, str]
 
 
-# ---------------------------------------------------------------- pixel maps
+# ---------------------------------------------------------------- image scores
 
 
-def decision_terms(of: ScoringInput) -> Terms:
-    """The banks' maps, weighted as in the released decision map."""
-    return {bank: values * of.weights[1][bank] for bank, values in of.first.items()}
-
-
-def fusion_terms(of: ScoringInput) -> Terms:
-    """The terms of M_fusion."""
-    return decision_terms(of) if of.parameters.map_source == "decision" else {"fusion": of.first["fusion"]}
-
-
-def modulated_terms(of: ScoringInput) -> Terms:
-    """The terms of M_pix: those of M_fusion, and the modulation."""
-    terms = fusion_terms(of)
-    m_dis = scoring_addon.disagreement_map(of.first["rgb"], of.first["xyz"])
-    return {**terms, DISAGREEMENT: sum(terms.values()) * of.parameters.lam * m_dis}
-
-
-def calibrated_terms(of: ScoringInput) -> Terms:
-    """The calibrated map, each pixel credited to the bank that is largest there; equal banks share it."""
-    stack = banks_in_units.calibrated_banks(of.first, of.parts.units)
-    largest = banks_in_units.calibrated_map(of.first, of.parts.units)
-    owners = {bank: values == largest for bank, values in stack.items()}
-    count = np.maximum(sum(owner.astype(int) for owner in owners.values()), 1)
-    return {bank: np.where(owner, largest / count, 0.0) for bank, owner in owners.items()}
-
-
-DECISION = PixelMap(lambda of: of.decision_maps, decision_terms)
-FUSION = PixelMap(lambda of: of.fusion_maps, fusion_terms)
-MODULATED = PixelMap(lambda of: of.modulated[0], modulated_terms)
-IN_UNITS = PixelMap(lambda of: of.calibrated_maps, calibrated_terms)
-
-
-# ---------------------------------------------------------------- image scores, and what they are made of
+def decision_scores(of: ScoringInput, maps: Maps) -> Array:
+    """The released decision scores."""
+    return np.ravel(np.asarray(of.parts.decision_score, np.float64))
 
 
 def per_map(value: Callable[[Array, Parameters], float]) -> Callable[[ScoringInput, Maps], Array]:
@@ -175,109 +117,65 @@ def per_map(value: Callable[[Array, Parameters], float]) -> Callable[[ScoringInp
 
 
 def final_scores(of: ScoringInput, maps: Maps, variant: str = "") -> Array:
-    """The ``score`` of S_final and its variants, which ``ablation.variant_of`` names."""
-    scores: Array = final_terms(of.modulated[1], of.parameters, of.reference_statistics, variant).final
+    """S_final and its variants, see ``ablation.final_terms``."""
+    scores: Array = final_terms(of.statistics, of.parameters, of.reference_statistics, variant).final
     return scores
 
 
-def pixels_at(terms: Terms, *parts: tuple[float, Any]) -> Shares:
-    """{term: its share in a sum over ``parts``}: each (factor, indices) adds the factor times these pixels' mean."""
-    return {name: float(sum(f * term.ravel()[index].mean() for f, index in parts)) for name, term in terms.items()}
-
-
-def shares_of_largest(of: ScoringInput, terms: Terms, count: int | None = None) -> Shares:
-    """The ``attribution`` of the mean of the ``count`` largest pixels; None: K."""
-    return pixels_at(terms, (1.0, _largest(sum(terms.values()), count or of.parameters.topk)))
-
-
-def shares_of_decision(of: ScoringInput, terms: Terms) -> Shares:
-    """The ``attribution`` of the released decision score."""
-    return {bank: of.weights[0][bank] * float(scores[0]) for bank, scores in of.parts.bank_score.items()}
-
-
-def shares_in_units(of: ScoringInput, terms: Terms) -> Shares:
-    """The ``attribution`` of "calibrated"."""
-    return shares_of_largest(of, terms, min(of.parts.units.topk, max(1, next(iter(terms.values())).size // 8)))
-
-
-def shares_of_final(of: ScoringInput, terms: Terms, variant: str = "") -> Shares:
-    """The ``attribution`` of S_final and its variants."""
-    parameters, tail = variant_of(of.parameters, variant)
-    alpha, beta, gamma = parameters.weights
-    m_pix: Array = np.sum(list(terms.values()), axis=0)
-    m_dis = scoring_addon.disagreement_map(of.first["rgb"], of.first["xyz"])
-    own = Statistics(*(np.array([value]) for value in map_statistics(m_pix, m_dis, parameters.topk)))
-    found = final_terms(own, of.parameters, of.reference_statistics, variant)
-    w = float(found.w[0])
-    pixels = [(1 - w, _largest(m_pix, parameters.topk)), (w * beta, slice(None))]
-    for factor, q in ((alpha - tail, 0.95), (tail, 0.99)):
-        pixels += [(w * factor * f, index) for f, index in _at_quantile(m_pix, q)]
-    shares = pixels_at(terms, *pixels)
-    shares[DISAGREEMENT] += w * gamma * float(m_dis.mean()) + float(found.rec[0])
-    return shares
-
-
-def _largest(values: Any, count: int) -> Array:
-    values = np.ravel(values)
-    count = min(int(count), values.size)
-    return np.argpartition(values, values.size - count)[values.size - count :]
-
-
-def _at_quantile(values: Any, q: float) -> list[tuple[float, Array]]:
-    """[(factor, [index])] of the two pixels between which the linearly interpolated quantile lies."""
-    order = np.argsort(np.ravel(values), kind="stable")
-    at = q * (len(order) - 1)
-    low = int(at)
-    high = min(low + 1, len(order) - 1)
-    return [(1 - (at - low), order[[low]]), (at - low, order[[high]])]
+def scores_in_units(of: ScoringInput, maps: Maps) -> Array:
+    """The image scores of ``calibrated``."""
+    return np.array([banks_in_units.image_score(m, of.parts.units.topk) for m in maps])
 
 
 # ---------------------------------------------------------------- the registry
 
 BASELINE, CALIBRATED = "baseline", "calibrated"
+DECISION, FUSION, MODULATED, IN_UNITS = "decision_maps", "fusion_maps", "modulated_maps", "calibrated_maps"
 BANKS, FINAL = frozenset((RGB_AND_XYZ,)), frozenset((RGB_AND_XYZ, REFERENCE))
-# image scores, each with what it is made of
-RELEASED = lambda of, _: np.ravel(np.asarray(of.parts.decision_score, np.float64)), shares_of_decision
-PEAK = per_map(lambda m, _: float(np.max(m))), partial(shares_of_largest, count=1)
-LARGEST = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk)), shares_of_largest
-S_FINAL = final_scores, shares_of_final
-S_PARTIAL = partial(final_scores, variant="partial"), partial(shares_of_final, variant="partial")
-S_FULL = partial(final_scores, variant="full"), partial(shares_of_final, variant="full")
-S_UNITS = lambda of, maps: np.array([banks_in_units.image_score(m, of.parts.units.topk) for m in maps]), shares_in_units
+PEAK = per_map(lambda m, _: float(np.max(m)))
+LARGEST = per_map(lambda m, parameters: scoring_addon.base_score(m, parameters.topk))
+S_PARTIAL, S_FULL = partial(final_scores, variant="partial"), partial(final_scores, variant="full")
+RELEASED_TEXT = "the released decision score"
+BASE_TEXT = "Table 8, Disagreement + Score Calibration"
 PARTIAL_TEXT = "(1-w) S_base + w S_robust with gamma = 0 (ours)"
 FULL_TEXT = "as disagreement, S_robust with gamma (Q99 - Q95) added (ours)"
-UNITS_TEXT = "larger of the banks' maps, each in units of its normal training parts' maps"
+IN_UNITS_TEXT = (
+    "larger of the banks' maps, each in units of its normal training parts' maps",
+    "mean of its 64 largest pixels, with --frame 32",
+    "ours, not the paper's; docs/scoring.md",
+)
 
 SCORINGS = {  # described: pixel map, image score, table of the paper; "ours": the paper leaves it open
     scoring.name: scoring
     for scoring in (
-        Scoring(BASELINE, NOTHING, DECISION, *RELEASED, ("M_fusion", "the released decision score", "Tables 3-8")),
-        Scoring("pixel_max", NOTHING, FUSION, *PEAK, ("M_fusion", "max of the map", "Table 3")),
-        Scoring("pixel_topk", NOTHING, FUSION, *LARGEST, ("M_fusion", "mean of the K largest", "Table 3")),
-        Scoring("disagreement_only", BANKS, MODULATED, *PEAK, ("M_pix", "max of M_pix (ours)", "Tables 7, 8")),
-        Scoring(
-            *("disagreement_base", BANKS, MODULATED, *LARGEST),
-            ("M_pix", "S_base", "Table 8, Disagreement + Score Calibration"),
-        ),
-        Scoring("partial", FINAL, MODULATED, *S_PARTIAL, ("M_pix", PARTIAL_TEXT, "Table 8, Partial; Table 7")),
-        Scoring("full", FINAL, MODULATED, *S_FULL, ("M_pix", FULL_TEXT, "Table 8, Full")),
-        Scoring("disagreement", FINAL, MODULATED, *S_FINAL, ("M_pix", "S_final", "Tables 3-7, Proposed")),
-        Scoring(
-            *(CALIBRATED, frozenset((UNITS,)), IN_UNITS, *S_UNITS),
-            (UNITS_TEXT, "mean of its 64 largest pixels, with --frame 32", "ours, not the paper's; docs/scoring.md"),
-        ),
+        Scoring(BASELINE, NOTHING, DECISION, decision_scores, ("M_fusion", RELEASED_TEXT, "Tables 3-8")),
+        Scoring("pixel_max", NOTHING, FUSION, PEAK, ("M_fusion", "max of the map", "Table 3")),
+        Scoring("pixel_topk", NOTHING, FUSION, LARGEST, ("M_fusion", "mean of the K largest", "Table 3")),
+        Scoring("disagreement_only", BANKS, MODULATED, PEAK, ("M_pix", "max of M_pix (ours)", "Tables 7, 8")),
+        Scoring("disagreement_base", BANKS, MODULATED, LARGEST, ("M_pix", "S_base", BASE_TEXT)),
+        Scoring("partial", FINAL, MODULATED, S_PARTIAL, ("M_pix", PARTIAL_TEXT, "Table 8, Partial; Table 7")),
+        Scoring("full", FINAL, MODULATED, S_FULL, ("M_pix", FULL_TEXT, "Table 8, Full")),
+        Scoring("disagreement", FINAL, MODULATED, final_scores, ("M_pix", "S_final", "Tables 3-7, Proposed")),
+        Scoring(CALIBRATED, frozenset((UNITS,)), IN_UNITS, scores_in_units, IN_UNITS_TEXT),
     )
 }
 
 
-def terms_and_shares(scoring: str, of: ScoringInput) -> tuple[Terms, Shares]:
-    """({term: [S, S] float64} that add up to the first part's pixel map, {term: share} that add up to its score)."""
-    terms = SCORINGS[scoring].map.terms(of)
-    return terms, SCORINGS[scoring].attribution(of, terms)
+def terms_and_shares(scoring: str, part: Evaluation, weights: Mapping[str, float]) -> tuple[Terms, Shares]:
+    """What makes one part's map, {bank: [S, S] float64}, and its score, {bank: share}.
+
+    The terms of ``calibrated`` add up to its map, and the shares to its score. Of any other scoring the terms are those
+    of the decision map, ``weights`` {bank: factor} times the banks' maps, and there are no shares.
+    """
+    maps = {bank: np.asarray(maps[0], np.float64) for bank, maps in part.bank_map.items()}
+    if scoring != CALIBRATED:
+        return {bank: values * weights[bank] for bank, values in maps.items()}, {}
+    terms = banks_in_units.terms(maps, part.units)
+    return terms, banks_in_units.shares(terms, part.units.topk)
 
 
 def region_shares(terms: Terms, mask: Array, box: tuple[int, int, int, int]) -> Shares:
-    """{term: share} of a region's mean value; ``mask``: bool [h, w] in ``box`` (left, top, right, bottom)."""
+    """{bank: share} of a region's mean value; ``mask``: bool [h, w] in ``box`` (left, top, right, bottom)."""
     left, top, right, bottom = box
     return {name: float(term[top:bottom, left:right][mask].mean()) for name, term in terms.items()}
 
@@ -331,19 +229,14 @@ def needs_training_parts(names: Iterable[str], reference: str, bank_names: Colle
 
 
 def scoring_problem(name: str, bank_names: Collection[str], map_source: str = "decision") -> str | None:
-    """Text on why a method with these banks cannot have this scoring; None if it can.
-
-    Args:
-        name: name of the scoring.
-        bank_names: the method's banks, some of "xyz", "rgb" and "fusion".
-        map_source: where M_fusion comes from, "decision" or "bank" (--scoring_map).
-    """
+    """Text on why a method with these banks cannot have this scoring; None if it can. ``map_source``: where M_fusion
+    comes from, "decision" or "bank" (--scoring_map)."""
     banks = ", ".join(bank_names)
     if name not in SCORINGS:
         return f"--scoring {name} is unknown; known: {', '.join(SCORINGS)}"
     if map_source == "bank" and "fusion" not in bank_names:
         return f"--scoring_map bank needs a fusion bank, the method has only: {banks}"
-    reads_single_banks = RGB_AND_XYZ in SCORINGS[name].needs or SCORINGS[name].map is FUSION and map_source == "bank"
+    reads_single_banks = RGB_AND_XYZ in SCORINGS[name].needs or SCORINGS[name].maps == FUSION and map_source == "bank"
     if reads_single_banks and not {"rgb", "xyz"} <= set(bank_names):
         what = f"--scoring {name}" + (" --scoring_map bank" if map_source == "bank" else "")
         return f"{what} needs an RGB and an xyz bank, the method has only: {banks}"

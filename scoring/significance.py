@@ -1,7 +1,4 @@
-"""How far the differences between scorings can be trusted: bootstrap intervals.
-
-The test parts of one category are the sample; training, seed and category stay fixed.
-"""
+"""How far differences between scorings can be trusted: bootstrap intervals over the test parts of one category."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from scoring.ablation import Scored
 from scoring.au_pro import area_up_to, region_weights, threshold_positions, weight_above
 from scoring.metrics import METRICS, count_below
-
-__all__ = ["LEVEL", "METRICS", "PixelCounts", "bootstrap_intervals", "image_rocauc", "resample_weights"]
 
 Array = NDArray[Any]
 LIMIT = 0.3
@@ -27,15 +22,12 @@ def bootstrap_intervals(
     """Percentile bootstrap intervals (95 %) of each scoring's metrics and of their differences to the baseline's.
 
     Test images are drawn with replacement: good ones among the good, defective ones among the defective, with the same
-    draws for all scorings. The two ROC AUCs are exact for every resample. The AU-PRO of a resample uses the thresholds
-    of the full set, see :class:`PixelCounts`.
+    draws for all scorings. The AU-PRO of a resample uses the thresholds of the full set, see :class:`PixelCounts`.
 
     Args:
         labels: [n] image labels, 0/1.
         gts: n masks [H, W], non-zero where defective.
         scored: {name: Scored} with "baseline"; scorings with the same list of maps share the computation.
-        resamples: number of resamples.
-        seed: of the draws.
 
     Returns:
         {name: {metric: interval, ..., "difference": {metric: interval, ...}}} for METRICS, where an interval is (the
@@ -82,9 +74,8 @@ def image_rocauc(labels: Array, scores: ArrayLike, weights: Array) -> Array:
 
 
 class PixelCounts:
-    """Counts per image from which the pixel metrics of resampled images are sums; computed once.
+    """Counts per image from which the pixel metrics of resampled images are sums. Attributes, for n images:
 
-    Attributes, for n images:
         defective, normal: [n], pixels inside and outside the mask.
         wins: [n, n]; [i, j] is the number of pairs of a defective pixel of image i and a defect-free pixel of image j
             in which the defective one scores higher; ties count one half.
@@ -98,7 +89,6 @@ class PixelCounts:
     """
 
     def __init__(self, gts: Sequence[Array] | Array, maps: Sequence[Array] | Array) -> None:
-        """gts: n masks [H, W], non-zero where defective; maps: n anomaly maps [H, W]."""
         masks, maps = [np.asarray(gt) != 0 for gt in gts], [np.asarray(m) for m in maps]
         n = len(maps)
         inside = [m[mask] for m, mask in zip(maps, masks)]

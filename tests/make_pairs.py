@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from fusion_pretrain import build_parser
-from uff_training.patch_pairs import patch_of_row, reorder, save_patch_pair
+from uff_training.patch_pairs import patch_of_row, save_patch_pair
 
 XYZ, RGB, GRID = 48, 32, 6
 
@@ -17,13 +17,11 @@ def make_part(number, order="matching", xyz_dim=XYZ, rgb_dim=RGB, grid=GRID, bac
     shared = part.normal(size=(grid**2, 6))
     patch = patch_of_row(rows, "matching").numpy()
     xyz = np.concatenate([shared[patch], 0.5 * part.normal(size=(rows, 4))], axis=1) @ to_xyz
-    rgb = (shared @ to_rgb + 0.1 * part.normal(size=(grid**2, rgb_dim)))[patch]
+    rgb = shared @ to_rgb + 0.1 * part.normal(size=(grid**2, rgb_dim))
     if background:
         xyz[-(grid**2) :] = 0
-    rgb = torch.tensor(rgb, dtype=torch.float32)
-    return torch.cat(
-        [torch.tensor(xyz, dtype=torch.float32), rgb if order == "matching" else reorder(rgb, "matching", order)], dim=1
-    )
+    rows_of_rgb = rgb[patch_of_row(rows, order).numpy()]
+    return torch.tensor(np.concatenate([xyz, rows_of_rgb], axis=1), dtype=torch.float32)
 
 
 def write_parts(folder, count, half=False, first=0, **options):
@@ -39,7 +37,12 @@ def write_parts(folder, count, half=False, first=0, **options):
 
 def command(data, output, *flags):
     """Arguments of fusion_pretrain.py."""
-    return [f"--data_path={data}", f"--output_dir={output}", *"--device cpu --num_workers 1".split(), *map(str, flags)]
+    return [
+        f"--data_path={data}",
+        f"--output_dir={output}",
+        *"--device cpu --num_workers 1 --xyz_dim 48".split(),
+        *map(str, flags),
+    ]
 
 
 def options(data="", output="", **changed):

@@ -13,15 +13,8 @@ BLOCK = 2**25  # logits held at a time: 128 MiB of float32
 
 
 def matching_loss(queries: torch.Tensor, keys: torch.Tensor, block: int = BLOCK) -> tuple[torch.Tensor, int]:
-    """Contrastive loss of matching pairs.
-
-    Args:
-        queries, keys: [R, C], R > 0; row i of one matches row i of the other.
-        block: number of logits held at a time.
-
-    Returns:
-        (loss, a scalar; number of queries whose best key is their own).
-    """
+    """(Contrastive loss, a scalar; number of queries whose best key is their own) of matching rows of ``queries`` and
+    ``keys``, [R, C] with R > 0; ``block``: number of logits held at a time."""
     step = max(1, block // len(keys))
     losses, hits = [], 0
     for number, rows in enumerate(queries.split(step)):

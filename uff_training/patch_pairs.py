@@ -5,7 +5,7 @@ One file holds one part's patches [P, xyz width + RGB width], xyz first, as a te
 Row y·2g + x of a part belongs to the cell (y, x) of a 2g × 2g grid. The RGB patches come from a g × g grid (g = 28),
 so four rows share one RGB patch. For two-bank methods the release writes the RGB patches in another order (defect 7):
 row a·g² + i holds patch (4i + a) mod g², so the xyz and RGB patches of a row do not match. Because every RGB patch
-is in four rows, the two orders can be told apart and converted into each other.
+is in four rows, the orders can be told apart, and the released one mended.
 """
 
 import zipfile
@@ -19,7 +19,7 @@ from common.files import atomic_path
 
 XYZ_DIM = 1152  # width of Point-MAE's and Point-BERT's patches
 ORDERS = ("matching", "released")
-BACKGROUND_RUN = 16  # a row that begins with so many zeros is background: no histogram feature has that many
+BACKGROUND_RUN = 16  # a row that begins with so many zeros is background
 HOW = "write it again with main.py --save_feature"
 WRITING = "main.py --method_name DINO+Point_MAE --save_feature --fix save_feature writes patch pairs"
 
@@ -45,11 +45,7 @@ class Pairs(NamedTuple):
 
 
 def save_patch_pair(path: str | Path, tensor: torch.Tensor) -> None:
-    """Write one part's patches [P, C], xyz patches first, in one step.
-
-    Raises:
-        InputError: values are not finite.
-    """
+    """Write one part's patches [P, C], xyz patches first, in one step. InputError: values are not finite."""
     patches = tensor.detach().cpu().float().contiguous()
     if not patches.isfinite().all():
         raise InputError(f"{path}: not written: patches hold NaN or infinite values")
@@ -58,11 +54,8 @@ def save_patch_pair(path: str | Path, tensor: torch.Tensor) -> None:
 
 
 def read_patch_pair(path: str | Path) -> torch.Tensor:
-    """Patches [P, C] of a file in its own precision; every byte is checked against the file's checksums.
-
-    Raises:
-        InputError: the file is damaged or holds something other than patch pairs.
-    """
+    """Patches [P, C] of a file in its own precision; every byte is checked against the file's checksums. InputError:
+    the file is damaged or holds something other than patch pairs."""
     try:
         damaged = zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip() is not None
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError):
@@ -94,81 +87,53 @@ def _open(path: str | Path, mapped: bool = True) -> torch.Tensor:
 # ---------------------------------------------------------------- a folder
 
 
-def find_pair_files(folder: str | Path, xyz_dim: int | None = None) -> PairFolder:
-    """The patch-pair files of a folder, their headers checked and their widths found.
-
-    Args:
-        xyz_dim: the xyz width, if known. Else background rows show it (they are zero only in the xyz half). Without
-            background rows it is 1152.
-
-    Raises:
-        InputError: there are no files, a file is unusable, or files have different widths.
-    """
+def find_pair_files(folder: str | Path, xyz_dim: int = XYZ_DIM) -> PairFolder:
+    """The patch-pair files of a folder, their headers checked; ``xyz_dim``: the width of their xyz patches. InputError:
+    there are no files, a file is unusable, or files have different widths."""
     folder = Path(folder)
     paths = tuple(sorted(p for p in folder.glob("*.pt") if not p.name.startswith(".")))
     if not paths:
         raise InputError(f"{folder}: {'no .pt files' if folder.is_dir() else 'no such folder'}; {WRITING}")
-    first = _open(paths[0])
-    width = first.shape[1]
-    for path in paths[1:]:
-        other = _open(path).shape[1]
-        if other != width:
+    widths = [_open(path).shape[1] for path in paths]
+    for path, width in zip(paths, widths):
+        if width != widths[0]:
             raise InputError(
-                f"{path}: patches are {other} wide, those of {paths[0].name} {width}: "
+                f"{path}: patches are {width} wide, those of {paths[0].name} {widths[0]}: "
                 "one training takes files of one pair of backbones; use a folder for each"
             )
-    given = xyz_dim or _shown_xyz_dim(first) or XYZ_DIM
-    if not 0 < given < width:
+    if widths[0] <= xyz_dim:
         raise InputError(
-            f"{paths[0]}: patches are {width} wide, so xyz {given} leaves nothing to RGB; give the xyz backbone's "
-            "width: --xyz_dim"
+            f"{paths[0]}: patches are {widths[0]} wide, so xyz {xyz_dim} leaves nothing to RGB; give the xyz "
+            "backbone's width: --xyz_dim"
         )
-    return PairFolder(paths, given, width - given)
+    return PairFolder(paths, xyz_dim, widths[0] - xyz_dim)
 
 
-def _leading_zeros(patches):
-    """[R]: the number of zeros at the beginning of each row of ``patches`` [P, C] that begins with BACKGROUND_RUN."""
-    zero = patches == 0
-    return zero[zero[:, :BACKGROUND_RUN].all(1)].long().cumprod(1).sum(1)
+def load_pairs(path: str | Path, xyz_dim: int) -> Pairs:
+    """The usable pairs of one file, in float32: as released, those whose xyz half holds no zero.
 
-
-def _shown_xyz_dim(patches):
-    """The xyz width, read from background rows, which are zero only in the xyz half; None if there are none."""
-    runs = _leading_zeros(patches)
-    runs = runs[(runs >= BACKGROUND_RUN) & (runs < patches.shape[1])]
-    return int(runs.mode().values) if len(runs) else None
-
-
-def load_pairs(path: str | Path, xyz_dim: int, order: str = "matching", background: str = "any_zero") -> Pairs:
-    """The usable pairs of one file, in float32.
-
-    Args:
-        order: "matching": RGB patches in the released order (defect 7) are put back beside their xyz patches.
-            "released": RGB patches in the matching order are put into the released order.
-        background: which rows to leave out. "any_zero": those with a zero in the xyz half, as released. "all_zero":
-            those whose xyz half is all zeros (for histograms such as FPFH, in which a zero is a value).
+    RGB patches in the released order (defect 7) are put back beside their xyz patches.
 
     Raises:
         InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
     """
     patches = read_patch_pair(path).float()
-    shown = _shown_xyz_dim(patches)
-    if shown is not None and shown != xyz_dim and not (_leading_zeros(patches) == xyz_dim).any():
+    background = patches[(patches[:, :BACKGROUND_RUN] == 0).all(1)]
+    alone = (background[:, :xyz_dim] == 0).all(1) & (background[:, xyz_dim] != 0)  # background is zero in xyz alone
+    if len(background) and not alone.any():
         raise InputError(
-            f"{path}: its background rows are zero in the first {shown} columns, so the xyz width is "
-            f"{shown} and not {xyz_dim}; give --xyz_dim {shown}, or a folder for each pair of backbones"
+            f"{path}: its background rows are zero in another number of columns than {xyz_dim}, the width of xyz "
+            "patches; give --xyz_dim, or a folder for each pair of backbones"
         )
-    xyz, rgb = patches[:, :xyz_dim], patches[:, xyz_dim:]
+    xyz = patches[:, :xyz_dim]
     if _fused(xyz):
         raise InputError(
             f"{path}: holds the output of a fusion module, not its input (background is the same in every "
             f"row and not zero); {WRITING}"
         )
-    found = pair_order(rgb)
-    if found in ORDERS and found != order:
-        rgb = reorder(rgb, found, order)
-    usable = (xyz != 0).all(1) if background == "any_zero" else (xyz != 0).any(1)
-    return Pairs(Path(path), xyz[usable], rgb[usable], found)
+    rgb, order = in_matching_order(patches[:, xyz_dim:])
+    usable = (xyz != 0).all(1)
+    return Pairs(Path(path), xyz[usable], rgb[usable], order)
 
 
 def _fused(xyz):
@@ -183,8 +148,7 @@ def _fused(xyz):
 
 
 def patch_of_row(rows: int, order: str) -> torch.Tensor:
-    """[rows]: the number of the RGB patch in each row of a part, for ``rows`` = 4g². The module's docstring explains
-    the two orders."""
+    """[rows]: the number of the RGB patch in each row of a part, for ``rows`` = 4g², in one of the two ORDERS."""
     patches, side = rows // 4, int((rows // 4) ** 0.5)
     if order == "released":
         return (torch.arange(patches) * 4 + torch.arange(4)[:, None]).flatten() % patches
@@ -192,17 +156,14 @@ def patch_of_row(rows: int, order: str) -> torch.Tensor:
     return y // 2 * side + x // 2
 
 
-def reorder(rgb: torch.Tensor, found: str, wanted: str) -> torch.Tensor:
-    """RGB patches [P, C], which are in the order ``found``, put into the order ``wanted``."""
+def in_matching_order(rgb: torch.Tensor) -> tuple[torch.Tensor, str]:
+    """RGB patches [P, C] in the matching order, and the order that they were in; as they are if that is "unknown"."""
     rows = len(rgb)
-    row_of_patch = torch.empty(rows // 4, dtype=torch.long)
-    row_of_patch[patch_of_row(rows, found)] = torch.arange(rows)  # of its four rows, the last
-    return rgb[row_of_patch[patch_of_row(rows, wanted)]]
-
-
-def pair_order(rgb: torch.Tensor) -> str:
-    """The order of RGB patches [P, C]: "matching", "released", or "unknown" if neither fits."""
-    rows = len(rgb)
-    if rows % 4 or int((rows // 4) ** 0.5) ** 2 * 4 != rows:
-        return "unknown"
-    return next((order for order in ORDERS if torch.equal(rgb, reorder(rgb, order, order))), "unknown")
+    if rows % 4 == 0 and int((rows // 4) ** 0.5) ** 2 * 4 == rows:
+        for order in ORDERS:
+            number = patch_of_row(rows, order)
+            patches = torch.empty_like(rgb[: rows // 4])
+            patches[number] = rgb
+            if torch.equal(patches[number], rgb):
+                return patches[patch_of_row(rows, "matching")], order
+    return rgb, "unknown"

@@ -23,11 +23,7 @@ class Plan(NamedTuple):
 
 
 def plan(files: int, options: Namespace) -> Plan:
-    """The Plan for a number of ``files``.
-
-    Raises:
-        InputError: too few files for one batch.
-    """
+    """The Plan for a number of ``files``. InputError: too few files for one batch."""
     batches = files // options.batch_size
     if not batches:
         raise InputError(

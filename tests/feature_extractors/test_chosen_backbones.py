@@ -11,17 +11,14 @@ import timm
 import torch
 
 import main
-from common.errors import InputError
 from data.organised_clouds import valid_points
 from dataset import get_data_loader
-from feature_extractors.extraction import PatchExtractor, to_xyz_grid
+from feature_extractors.extraction import PatchExtractor
 from feature_extractors.fpfh import FPFH_DIM, fpfh_patches
 from feature_extractors.multiple_features import METHODS
 from feature_extractors.settings import Fixes
-from models.feature_fusion import FeatureFusionBlock
 from scoring import evaluation
 from tests.make_data import make_category
-from uff_training.patch_pairs import find_pair_files, load_pairs
 
 NAME, FILE = "timm:resnet18", "resnet18.pth"
 WIDTH = 128 + 256  # levels of stride 8 and 16
@@ -79,21 +76,6 @@ def test_background_follows_the_rule_for_zeros(weights):
     assert (fixed[:, :28] == 0).all() and (fixed[:, 28:] != 0).any(-1).all()
 
 
-def test_a_fusion_module_of_these_widths_is_used(weights, data, tmp_path):
-    torch.manual_seed(1)
-    module = FeatureFusionBlock(FPFH_DIM, WIDTH)
-    torch.save({"model": module.state_dict()}, tmp_path / "uff.pth")
-    extractor = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "uff.pth")
-    patches = extractor.extract(samples(data)[0])
-    with torch.no_grad():
-        expected = module.feature_fusion(patches["xyz"], to_xyz_grid(patches["rgb"]))
-    assert patches["fusion"].shape == (3136, FPFH_DIM + WIDTH)
-    torch.testing.assert_close(patches["fusion"], expected)
-    torch.save({"model": FeatureFusionBlock().state_dict()}, tmp_path / "released.pth")
-    with pytest.raises(InputError, match="released.pth: not a fitting UFF.*the chosen backbones need"):
-        PatchExtractor.from_checkpoints(weights, NAME, "FPFH", tmp_path / "released.pth")
-
-
 def run(tmp_path, data, weights, *flags):
     paths = {"--dataset_path": data, "--checkpoint_dir": weights, "--output_dir": tmp_path / "out"}
     words = [str(word) for pair in paths.items() for word in pair]
@@ -101,34 +83,23 @@ def run(tmp_path, data, weights, *flags):
 
 
 @pytest.mark.slow
-def test_a_run_with_another_size_and_layers(tmp_path, data, weights):
-    words = f"--rgb_backbone_name {NAME} --rgb_layers 3 --rgb_size 256 --scoring all --save_feature --fix save_feature"
-    flags = [*words.split(), "late_fusion", "--save_maps", str(tmp_path / "maps")]
-    flags += ["--save_feature_path", str(tmp_path / "pairs")]
+def test_a_run_with_another_size(tmp_path, data, weights):
+    words = f"--rgb_backbone_name {NAME} --rgb_size 256 --scoring all --fix late_fusion"
+    flags = [*words.split(), "--save_maps", str(tmp_path / "maps")]
     assert run(tmp_path, data, weights, "--method_name", "DINO+FPFH", *flags) == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     (file,) = record["weights"]
     assert file["sha256"] == hashlib.sha256((weights / FILE).read_bytes()).hexdigest()
     assert (file["network"], file["source"], file["standin"]) == (NAME, "file", False)
-    assert record["options"]["rgb_layers"] == [3] and record["categories"]["toy"]["banks"]["rgb"][1] == 128
+    assert record["options"]["rgb_size"] == 256 and record["categories"]["toy"]["banks"]["rgb"][1] == WIDTH
     saved = evaluation.read(tmp_path / "maps" / "toy.npz")
     assert saved.picture.shape == (2, 224, 224, 3) and set(saved.bank_map) == {"xyz", "rgb"}
-    (first, _) = find_pair_files(tmp_path / "pairs", FPFH_DIM).paths  # a file does not name its widths
-    sample = samples(data, rgb_size=256)[0]
-    expected = PatchExtractor.from_checkpoints(weights, NAME, "FPFH", rgb_layers=[3], rgb_size=256).extract(sample)
-    pairs = load_pairs(first, FPFH_DIM, background="all_zero")
-    torch.testing.assert_close(pairs.rgb, to_xyz_grid(expected["rgb"]), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    [
-        "FPFH",
-        f"DINO --rgb_backbone_name {NAME} --amp",
-        "Point_MAE --xyz_backbone_name FPFH --fix zero_points",
-        f"DINO+Point_MAE+add --rgb_backbone_name {NAME} --xyz_backbone_name FPFH",
-    ],
+    ["FPFH", f"DINO --rgb_backbone_name {NAME} --amp", f"DINO+FPFH --rgb_backbone_name {NAME} --fix zero_points"],
 )
 def test_methods_give_finite_scores_without_checkpoints_of_the_release(tmp_path, data, weights, words):
     assert [*weights.iterdir()] == [weights / FILE]

@@ -48,7 +48,7 @@ def through_files(method, name):
 def same(one, other):
     judged = [method.judge(part(9)) for method in (one, other)]
     assert judged[0].score == judged[1].score and np.array_equal(judged[0].map, judged[1].map)
-    assert one.weights == other.weights
+    assert one.map_weights == other.map_weights
 
 
 def test_a_model_of_version_0_9_has_a_setting_that_is_gone():

@@ -55,7 +55,7 @@ def test_a_patch_grid_is_the_models_last_tokens_resampled(folder, picture):
         tokens = model.forward_features((raw - 0.5) / 0.5)[:, 1:]  # this model's own normalisation
         expected = as_patches(F.interpolate(tokens.transpose(1, 2).reshape(2, 192, 14, 14), (28, 28), mode="bilinear"))
         got = backbone(picture)
-    assert got.shape == (2, GRID * GRID, 192) and backbone.embed_dim == 192 and backbone.layers == (12,)
+    assert got.shape == (2, GRID * GRID, 192) and backbone.embed_dim == 192
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     finer = build_rgb_backbone(f"timm:{SMALL_GRID}", folder, size=448)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_pyramid_gives_strides_8_and_16(folder, picture):
         )
         expected = torch.cat([as_patches(fine), as_patches(F.interpolate(coarse, (28, 28), mode="bilinear"))], dim=2)
         torch.testing.assert_close(backbone(picture), expected, rtol=1e-4, atol=1e-4)
-    assert backbone.layers == (3, 4) and backbone.embed_dim == 384
+    assert backbone.embed_dim == 384
 
 
 @pytest.mark.parametrize("name", ["vit_small_patch14_reg4_dinov2", "convnext_atto", "swin_tiny_patch4_window7_224"])
@@ -88,7 +88,7 @@ def test_families(name):
         model = timm.create_model(name)
     backbone = RGBBackbone(model, f"timm:{name}")
     assert backbone.is_grid == name.startswith("vit")
-    widths = [model.feature_info[layer - 1]["num_chs"] for layer in backbone.layers]
+    widths = [model.feature_info[index]["num_chs"] for index in backbone.indices]
     with torch.no_grad():
         patches = backbone(torch.randn(1, 3, 224, 224))
     assert patches.shape == (1, 784, sum(widths)) and patches.std() > 0.1
@@ -96,7 +96,7 @@ def test_families(name):
 
 def test_finer_levels_are_averaged_not_skipped(folder):
     """Stride 2 gives 112×112: every position has to reach the patches."""
-    backbone = build_rgb_backbone(f"timm:{SMALL_PYRAMID}", folder, layers=[1])
+    backbone = build_rgb_backbone(f"timm:{SMALL_PYRAMID}", folder)
     level = torch.zeros(1, 64, 112, 112)
     backbone._levels = lambda rgb: [level]
     plain = backbone(torch.zeros(1, 3, 224, 224))
@@ -133,9 +133,6 @@ def test_timms_download_is_found_in_its_cache(tmp_path, monkeypatch):
     [
         ("timm:resnet18x", {}, "has no model resnet18x; did you mean resnet18"),
         ("timm:resnet18.nope", {}, "has no weights 'nope' in timm .*a1_in1k"),
-        ("timm:resnet18", {"layers": [6]}, "--rgb_layers 6: timm:resnet18 has the layers 1 to 5"),
-        ("timm:resnet18", {"layers": [0]}, "--rgb_layers 0"),
-        ("timm:resnet18", {"layers": [3, 3]}, "each layer can be given once"),
         (f"timm:{SMALL_GRID}", {"size": 230}, "--rgb_size 230: .*224 or 240; 448 gives 28×28"),
     ],
 )

@@ -170,7 +170,6 @@ REFUSED = {
     "predicts otherwise": (enhanced, (RUN, "predict_enhanced", "TripleFeatures.compute_s_s_map")),
     "metrics overridden": (one_with(FULL, (CLASS, OVERRIDE)), ("TripleFeatures.calculate_metrics", "apply(self)")),
     "metrics of other lists": (one_with(BASE, ("self.predictions", "self.pc_maps")), (BASE, "self.predictions")),
-    "options not kept": (one_with(BASE, ("self.args = args", "self.options = args")), ("self.args",)),
     "no runner": (one_with(RUN, (".calculate_metrics()", ".measure()")), ("main.py", "calculate_metrics")),
     "rounds in two loops": (one_with(RUN, (MEASURE, 2 * ROUND + MEASURE)), ("measures in several loops", "check(self")),
     "maps that never meet": (one_with(FULL, ("modal='rgb'", "modal=self.third")), ("modal='rgb'", "record(self")),
@@ -207,12 +206,6 @@ def test_at_most_ten_lines(tmp_path, capsys):
     said = capsys.readouterr().out
     inserted = "".join(path.read_text() for path in folder.rglob("*.py") if path.name != "scoring_addon.py")
     assert inserted.count(MARKER) == 10 and re.search("\nrecorded: .*TripleFeatures", said) and "Ours5" in said
-
-
-def test_a_fixed_method_is_said(tmp_path, capsys):
-    files = edited({"main.py": [("    run_all(args)\n", "    args.method_name = 'DINO'\n    run_all(args)\n")]})
-    assert apply.main([str(write_tree(tmp_path, files)), "--check"]) == 0
-    assert "main.py: line 32: works with a fixed method" in capsys.readouterr().out
 
 
 def test_lines_inserted_by_hand_count(tmp_path, capsys):

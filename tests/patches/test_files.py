@@ -3,9 +3,7 @@
 import ast
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from patches import apply
 from patches.edit import MARKER, Source
 from tests.patches.make_checkout import BASE, FULL, MULTIPLE, TREE, write_tree
-from tests.patches.run_checkout import APPLY, ROOT, contents
+from tests.patches.run_checkout import ROOT, contents
 
 FILES = sorted([*(ROOT / "patches").glob("*.py"), ROOT / "common" / "errors.py", ROOT / "common" / "files.py"])
 PIECES = ["a = 1", "b = 'ü'  # c", "", "if a:\n\tb = 2", "b = (1,\n\n2)"]
@@ -107,39 +105,6 @@ def test_all_files_or_none(error, flags, call, folder, monkeypatch, capsys):
     monkeypatch.undo()
     err = capsys.readouterr().err
     assert contents(folder) == before and len(err.splitlines()) == 1 and "nothing was changed" in err
-
-
-@pytest.mark.parametrize("flags, words", [([], "done; now"), (["--check"], "nothing was changed")])
-@pytest.mark.parametrize("output", ["closed pipe", "/dev/full"])
-def test_what_is_said_is_true_whoever_reads_it(flags, words, output, folder):
-    if output == "/dev/full" and not os.path.exists(output):
-        pytest.skip("no /dev/full here")
-    before = contents(folder)
-    if output == "closed pipe":
-        end, place = os.pipe()
-        os.close(end)
-    else:
-        place = os.open(output, os.O_WRONLY)
-    result = subprocess.run(
-        [sys.executable, "-B", APPLY, folder, *flags], stdout=place, stderr=subprocess.PIPE, text=True
-    )
-    os.close(place)
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and words in result.stderr
-    assert (contents(folder) == before) == ("nothing was changed" in result.stderr) == bool(flags)
-
-
-@pytest.mark.parametrize("flags, code", [(["--check"], 1), ([], 2)])
-def test_a_folder_that_cannot_be_written_is_said(flags, code, folder, monkeypatch, capsys):
-    make, before = tempfile.TemporaryFile, contents(folder)
-
-    def failing(dir):
-        if os.path.basename(dir) == "feature_extractors":
-            raise OSError(30, "Read-only file system")
-        return make(dir=dir)
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", failing)
-    assert apply.main([str(folder), *flags]) == code and contents(folder) == before
-    assert "feature_extractors: cannot be written (Read-only file system)" in capsys.readouterr().err
 
 
 def test_permissions_and_links_are_kept(folder, tmp_path):

@@ -73,8 +73,8 @@ def test_what_differs_from_the_defaults():
         return changed_options(recorded_options(parse_arguments(list(flags))))
 
     assert changed("--method_name", "FPFH") == {"method_name": "FPFH"}
-    other = {"method_name": "DINO+Point_MAE", "xyz_backbone_name": "FPFH"}
-    assert changed("--method_name", "DINO+Point_MAE", "--xyz_backbone_name", "FPFH") == other
+    other = {"method_name": "DINO+Point_MAE", "xyz_backbone_name": "Point_Bert"}
+    assert changed("--method_name", "DINO+Point_MAE", "--xyz_backbone_name", "Point_Bert") == other
     assert default_of("xyz_backbone_name") == "Point_MAE" and default_of("xyz_backbone_name", "FPFH") == "FPFH"
 
 
@@ -110,7 +110,12 @@ REFUSED = [  # words beside --use_uff; what the line says
     ("--method_name FPFH --save_maps m", "--save_maps"),
     ("--rgb_backbone_name resnet18", "timm:resnet18"),
     ("--method_name DINO+FPFH --xyz_backbone_name Point_Bert", "--method_name DINO+Point_MAE"),
-    ("--rgb_layers 2", "--rgb_layers is for timm:NAME and efficientnet_lite0: vit_base_patch8_224_dino is taken"),
+    ("--rgb_size 256", "--rgb_size is for timm:NAME and efficientnet_lite0: vit_base_patch8_224_dino is taken"),
+    (
+        "--method_name DINO+Point_MAE --xyz_backbone_name FPFH",
+        "--xyz_backbone_name FPFH is for --method_name DINO+FPFH",
+    ),
+    ("--method_name DINO+FPFH --save_feature", "--save_feature is for point transformers"),
     ("--method_name FPFH --rgb_size 256", "--rgb_size needs a method with RGB patches, --method_name FPFH has none"),
     *[
         (f"--method_name DINO+FPFH {flag}", flag.split()[0])

@@ -1,8 +1,5 @@
 """The calibrated scoring: its arithmetic against plain forms, its invariants, and the edges."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,8 +9,7 @@ from hypothesis.extra.numpy import arrays
 from common.errors import InputError
 from scoring import calibrated as c
 from scoring.measured import TrainingParts
-from scoring.scorings import ScoringInput, terms_and_shares
-from scoring_addon import DEFAULTS
+from scoring.scorings import region_shares, terms_and_shares
 from tests.scoring.reference_scoring import parts_of
 
 BANKS = ("xyz", "rgb", "fusion")
@@ -30,10 +26,11 @@ def one(maps, i=0):
     return {bank: values[i] for bank, values in maps.items()}
 
 
-def shares_of(maps, units):
-    measured = parts_of(np.zeros((1, *maps["rgb"].shape)), {bank: of[None] for bank, of in maps.items()})
+def terms_of(maps, units):
+    """(terms, shares) of a part."""
     known = TrainingParts((), None, (), calibrated=units)
-    return terms_and_shares("calibrated", ScoringInput(dataclasses.replace(measured, training=known), DEFAULTS))[1]
+    measured = parts_of(np.zeros((1, *maps["rgb"].shape)), {bank: of[None] for bank, of in maps.items()}, known)
+    return terms_and_shares("calibrated", measured, {})
 
 
 def plain_statistics(maps, topk):
@@ -95,7 +92,8 @@ def test_any_map_gives_bounded_values_and_shares_that_add_up(test, topk):
     statistics, maps = c.bank_units(normal_maps(3, size=12), topk), dict(zip(BANKS, test))
     found = c.calibrated_map(maps, statistics)
     assert np.isfinite(found).all() and np.abs(found).max() <= c.LIMIT
-    shares = shares_of(maps, statistics)
+    terms, shares = terms_of(maps, statistics)
+    np.testing.assert_allclose(sum(terms.values()), found, rtol=1e-9, atol=1e-9)
     assert sum(shares.values()) == pytest.approx(c.image_score(found, topk), rel=1e-9, abs=1e-9)
 
 
@@ -107,7 +105,16 @@ def test_a_bank_without_spread_is_left_out_and_named():
     without = c.bank_units({bank: maps[bank] for bank in two})
     expected = c.calibrated_map({bank: test[bank] for bank in two}, without)
     np.testing.assert_array_equal(c.calibrated_map(test, statistics), expected)
-    assert "xyz" not in shares_of(test, statistics)
+    assert "xyz" not in terms_of(test, statistics)[1]
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_the_bank_that_is_raised_has_the_largest_share(bank):
+    test = one(normal_maps(1, seed=3))
+    test[bank][6:11, 4:9] += 1000
+    terms, whole = terms_of(test, c.bank_units(normal_maps(4)))
+    for shares in (whole, region_shares(terms, np.ones((5, 5), bool), (4, 6, 9, 11))):
+        assert max(shares, key=shares.get) == bank
 
 
 def test_nan_pixels_are_left_to_the_other_banks():
@@ -134,8 +141,3 @@ def test_what_is_refused():
     for wrong in (("rgb",), (*BANKS, "thermal")):
         with pytest.raises(ValueError, match="banks"):
             c.calibrated_map({bank: np.zeros((8, 8)) for bank in wrong}, statistics)
-
-
-def test_statistics_survive_json():
-    statistics = c.bank_units(normal_maps(3))
-    assert c.restored(json.loads(json.dumps(statistics._asdict()))) == statistics

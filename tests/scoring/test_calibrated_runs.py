@@ -52,7 +52,8 @@ def test_every_method_measures_its_training_parts_without_their_own_rows(data, m
     assert found.banks == expected.banks and found.parts == 3
     np.testing.assert_allclose([*found.level, *found.scale], [*expected.level, *expected.scale], rtol=1e-5)
     scored = runner.scored["calibrated"]
-    for i, maps in enumerate(evaluation.bank_maps(runner.evaluation)):
+    for i in range(len(runner.evaluation)):
+        maps = {bank: of[i] for bank, of in runner.evaluation.bank_map.items()}
         assert np.array_equal(scored.predictions[i], calibrated.calibrated_map(maps, found))
         assert scored.image_preds[i] == calibrated.image_score(scored.predictions[i])
     entry = json.loads(json.dumps(runner.record()))

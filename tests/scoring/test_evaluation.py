@@ -1,7 +1,6 @@
 """A category's result as a value: it comes back from its file as it was, and gives the numbers."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -54,7 +53,7 @@ def test_maps_of_before_calibrated_give_it_where_the_training_maps_are_there(tmp
             np.savez(tmp_path / "old.npz", **{key: file[key] for key in file if key != "train_calibrated"})
         old = read(tmp_path / "old.npz")
         if training_maps:
-            assert old.training.calibrated == value.training.calibrated
+            assert old.units == value.training.calibrated
         else:
             with pytest.raises(InputError, match="cookie: calibrated: no statistics of training parts"):
                 score(old, ["calibrated"])
@@ -73,18 +72,3 @@ def test_what_cannot_be_scored_is_refused_in_one_line(names, parameters, referen
     value = make_evaluation(size=16, fusion=False)
     with pytest.raises(InputError, match=message):
         score(value, names, scoring_addon.DEFAULTS._replace(**parameters), reference)
-
-
-def test_a_file_of_version_1_is_read(tmp_path):
-    value = make_evaluation(size=16, train=2)
-    write(value, tmp_path / "new.npz", training_maps=True)
-    with np.load(tmp_path / "new.npz") as file:
-        arrays = {key: of for key, of in file.items() if key not in ("has_mask", "train_calibrated")}
-    path, parameters = list(map(str, arrays.pop("train_path"))), json.loads(str(arrays.pop("train_parameters")))
-    meta = {"category": "cookie", "options": {}, "seed": 0, "training_paths": path, "train_parameters": parameters}
-    for prefix in ("map", "train_map"):
-        arrays[f"{prefix}_bank"] = arrays.pop(f"{prefix}_fusion")
-    arrays |= {"version": np.array(1), "meta": np.array(json.dumps({**meta, "untrained": True}))}
-    np.savez_compressed(tmp_path / "old.npz", **arrays)
-    found = read(tmp_path / "old.npz")
-    assert same(found.bank_map, value.bank_map) and same(found.training, value.training) and found.untrained
