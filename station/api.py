@@ -30,16 +30,11 @@ Text = Annotated[str | None, Form(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"
 
 
 def make_app(station, token=None, most_bytes=256 * MIB):
-    """The FastAPI application of a Station.
-
-    Args:
-        token: as in ``station.guard.Guard``.
-        most_bytes: of an upload.
-    """
+    """The FastAPI application of a Station; ``token``, ``most_bytes``: as in ``station.guard.Guard``."""
     app = FastAPI(
         title="M3DM station",
         description="Judges parts: pass, fail, or cannot judge.",
-        docs_url=None,  # their pages load scripts from the internet; /docs is our own
+        docs_url=None,  # their pages load scripts from the internet
         redoc_url=None,
         middleware=[Middleware(Guard, token=token, most_bytes=most_bytes)],
     )
@@ -155,7 +150,7 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     async def live():
         return StreamingResponse(_live(station), media_type="text/event-stream")
 
-    pages.add(app, station, token)
+    pages.add(app, station)
     return app
 
 

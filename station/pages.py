@@ -22,14 +22,14 @@ By = Annotated[str, Form(max_length=100, pattern=r"\S")]
 Words = Annotated[str, Form(max_length=1000)]
 
 
-def add(app, station, token):
+def add(app, station):
     """Add the pages to a FastAPI application."""
     journal, recipes = station.journal, station.recipes
     templates = Jinja2Templates(HERE / "templates")
     templates.env.filters["percent"] = lambda value: "–" if value is None else percent(value)
     templates.env.filters["short"] = lambda value: "–" if value is None else f"{value:.4g}"
     templates.env.filters["clock"] = lambda text: text[:19].replace("T", " ") + " UTC"
-    templates.env.globals.update(chart_size=(charts.WIDTH, charts.HEIGHT), with_token=token is not None)
+    templates.env.globals["chart_size"] = charts.WIDTH, charts.HEIGHT
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     comparing: dict[str, str] = {}  # recipe → what its comparison is doing or why it ended
 
@@ -90,7 +90,7 @@ def add(app, station, token):
             "promote": ("promoted", lambda: recipes.promote(recipe, version, by)),
             "rollback": ("rolled back", lambda: recipes.roll_back(recipe, by)),
             "restart": ("drift starts anew", lambda: station.watches.start(recipes.get(recipe), "asked for", by)),
-            "compare": ("comparing", lambda: start_comparison(recipe, version, by)),
+            "compare": ("comparing", lambda: compare(recipe, version, by)),
         }
         if recipe not in recipes.names or action not in actions:
             raise HTTPException(404, "there is no such recipe or action")
@@ -101,37 +101,31 @@ def add(app, station, token):
             return show(request, "message.html", 409, text=station.without_folders(error))
         return RedirectResponse(f"/quality?told={told}", 303)
 
-    def start_comparison(recipe, version, by):
+    def compare(recipe, version, by):
+        def kept_files(number):
+            if station.state != READY:
+                raise InputError(f"the station is {station.state}")
+            return station.store.files_of(number)
+
+        def work():
+            try:
+                event = recipes.compare(recipe, version, by, kept_files)
+                comparing[recipe] = ""
+                station.tell_all(event)
+            except Exception as error:
+                comparing[recipe] = f"the comparison failed: {station.without_folders(error)}"
+                tell("station.py", f"{recipe}: the comparison failed: {error}")
+
         if comparing.get(recipe) == COMPARING:
             raise InputError("a comparison is running already")
         comparing[recipe] = COMPARING
-        threading.Thread(target=compare, args=(recipe, version, by), daemon=True).start()
-
-    def kept_files(number):
-        if station.state != READY:
-            raise InputError(f"the station is {station.state}")
-        return station.store.files_of(number)
-
-    def compare(recipe, version, by):
-        try:
-            event = recipes.compare(recipe, version, by, kept_files)
-            comparing[recipe] = ""
-            station.tell_all(event)
-        except Exception as error:
-            comparing[recipe] = f"the comparison failed: {station.without_folders(error)}"
-            tell("station.py", f"{recipe}: the comparison failed: {error}")
-
-    @app.get("/docs", include_in_schema=False)
-    def docs(request: Request):
-        about = app.openapi()
-        return show(request, "docs.html", paths=about["paths"], schemas=about["components"]["schemas"])
+        threading.Thread(target=work, daemon=True).start()
 
 
 def _facts(station, model, watch):
     """What the quality page shows of a recipe."""
     journal, name = station.journal, model.recipe
-    sampled, recent = journal.sampled(name), journal.parts(TREND, recipe=name)[::-1]
-    last = journal.last("promotion", name)
+    sampled, last = journal.sampled(name), journal.last("promotion", name)
     return {
         "name": name,
         "model": model,
@@ -142,5 +136,4 @@ def _facts(station, model, watch):
         "before": last and last.content["before"],
         "watch": watch,
         "shifts": charts.shifts(journal, name),
-        "cusum": charts.cusum([event.p_value for event in recent])[1],
     }

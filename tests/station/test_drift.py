@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from station import drift
-from station.charts import DECISION, cusum
 from station.drift import DELTA, Jumper, Watch, rank
 
 STREAMS, PARTS, CALIBRATION = 1000, 500, 20
@@ -97,8 +96,3 @@ def test_a_long_stream_is_thinned_by_chance_alone(monkeypatch):
         else:
             watch.parts += 1
     assert watch.parts == 10_000 and 450 < len(ranked) < 680  # 100 (1 + ln 100) = 561
-
-
-def test_cusum():
-    rng = np.random.default_rng(0)
-    assert cusum(rng.random(100))[0] < DECISION < cusum([None, *rng.random(60) * 0.1])[0] and cusum([None])[0] == 0
