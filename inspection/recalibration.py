@@ -19,8 +19,7 @@ from inspection.verdict import check_calibration, needs_clouds
 
 
 def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
-    """The parts below ``folder``: those in folders called good if there are any, else all; their files are examined as
-    those of training parts.
+    """The parts below ``folder``, examined as training parts: those in folders called good if there are any, else all.
 
     Raises:
         InputError: there is none, or a part lacks a file, cannot be read, or is in another unit.
@@ -45,14 +44,8 @@ def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
 def recalibrated(
     model: SavedModel, extractor: PatchExtractor, folder: Path, parts: Sequence[PartFiles], strict: bool = False
 ) -> SavedModel:
-    """Measure new calibration parts; returns the new model.
-
-    Args:
-        model: the one before.
-        extractor: has the networks that the model was fitted with.
-        folder, parts: where they were found, for the record, and their files, see :func:`good_parts`; those that
-            cannot be judged are left out, with a warning.
-        strict: refuse parts that score far from the others.
+    """The model with new calibration parts, the :func:`good_parts` of ``folder``. Those that cannot be judged are left
+    out, with a warning; ``strict``: refuse parts that score far from the others.
 
     Raises:
         InputError: a part is a training part, or there twice; none can be judged; ``strict`` refuses.

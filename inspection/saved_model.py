@@ -53,7 +53,7 @@ ESTIMATE = "leave-one-out"
 
 
 class PartRecord(NamedTuple):
-    """Facts about one training or calibration part that the saved model uses, apart from its rows."""
+    """What the saved model needs of one training or calibration part, apart from its rows."""
 
     name: str
     fingerprint: str
@@ -94,13 +94,7 @@ def read_parts(
     poses: Mapping[int, Any] | None = None,
 ) -> ModelParts:
     """Read training and calibration parts, before the fit. Calibration parts that cannot be judged are left out, with a
-    warning.
-
-    Args:
-        label: what the progress is called.
-        files: of the training parts.
-        placement: where the parts are shown; None: as they were recorded.
-        poses: see ModelParts.
+    warning. ``label``: of the progress; ``files``: of the training parts.
 
     Raises:
         InputError: a file cannot be read; a calibration part is also a training part, is there twice, or has no data
@@ -147,20 +141,14 @@ def read_parts(
 def write_fitted(
     path: str | Path, scorer: Scorer, name: str, parts: ModelParts, about: Meta, strict: bool = False
 ) -> list[str]:
-    """Calibrate a fitted method, and write its model. If there are no calibration parts, the training parts replace
-    them, each measured without its own rows.
+    """Calibrate a fitted method, write its model, and return warnings of what it lacks. If there are no calibration
+    parts, the training parts replace them, each measured without its own rows.
 
     Args:
-        path: file to write.
-        scorer: of the fitted method in eval mode.
-        name: the method's name, a key of ``METHODS``.
-        parts: of the model.
+        name: the method's key in ``METHODS``.
         about: further metadata: extractor ({option: value} of ``PatchExtractor.from_checkpoints``, without the folder),
             weights (a dict per WeightFile), run, options, seed.
         strict: refuse training and calibration parts that score far from the others, instead of warning.
-
-    Returns:
-        Warnings of what the model lacks.
 
     Raises:
         InputError: nothing can be written, the method is in train mode, or ``strict`` refuses.
@@ -220,7 +208,7 @@ def calibration_meta(source: str, where: str, promised: bool, parts: Sequence[tu
 
 
 def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tuple[list[Values], str]:
-    """(values, warning or "") of the calibration parts, or of the training parts without their own rows."""
+    """(values, warning or "") of the calibration parts, or of the training parts."""
     found: list[Values] = []
     files = parts.training_files if without_own_rows else parts.calibration_files.parts
     if without_own_rows and len(files) < 2:
@@ -283,19 +271,14 @@ def _check(arrays: Arrays, meta: Meta) -> None:
 
 
 def check_weights(model: SavedModel, weights: Sequence[WeightFile]) -> None:
-    """Refuse weights other than those that the model was fitted with; ``weights``: those on this machine.
-
-    Raises:
-        InputError: a file differs; the message names it.
-    """
+    """Refuse ``weights`` of this machine that are not those of the fit: InputError."""
     fitted = {file["network"]: file["sha256"] for file in model.meta["weights"]}
     for file in weights:
-        if fitted.get(file.network) != file.sha256:
-            raise InputError(
-                f"{file.path or file.network}: other weights than {model.path} was fitted with "
-                f"({file.network}, sha256 {file.sha256[:12]}…, expected {fitted.get(file.network, 'none')[:12]}…); "
-                "give the right --checkpoint_dir, or fit again"
-            )
+        wanted = fitted.get(file.network, "none")
+        if wanted != file.sha256:
+            told = f"{file.network}, sha256 {file.sha256[:12]}…, expected {wanted[:12]}…"
+            other = f"{file.path or file.network}: other weights than {model.path} was fitted with ({told})"
+            raise InputError(f"{other}; give the right --checkpoint_dir, or fit again")
 
 
 def reading_of(model: SavedModel) -> Reading:

@@ -2,10 +2,8 @@
 
 A recording's name is what its files share, without a word for the kind: ``0001_rgb.png`` and ``0001_xyz.tiff``,
 ``rgb/0001.png`` and ``xyz/0001.tiff``, or ``0001.png`` and ``0001.tiff`` are one recording 0001. A folder in the
-first place that is named as a recipe chooses it. A file is complete when it has not changed for a while.
-
-Judged recordings go to ``done/``, those that could not be judged to ``failed/``, each with ``NAME.verdict.json``. What
-is about to be moved is noted in a hidden file first, so that a killed process leaves no half-moved recording.
+first place that is named as a recipe chooses it. What is about to be moved to ``done/`` or ``failed/`` is noted in a
+hidden file first, so that a killed process leaves no half-moved recording.
 """
 
 import contextlib
@@ -55,13 +53,7 @@ def kind_and_name(relative):
 
 
 class Folder:
-    """The watched folder.
-
-    Args:
-        incoming: where files appear; ``done`` and ``failed`` are made in it.
-        station: ``station.service.Station``.
-        settle: seconds without a change after which a file is complete.
-    """
+    """The watched folder; ``settle``: seconds without a change after which a file is complete."""
 
     def __init__(self, incoming, station, settle=1.0):
         self.incoming, self._station, self._settle, self._seen, self._unmovable = incoming, station, settle, {}, {}
@@ -107,7 +99,6 @@ class Folder:
                     self._judge(pair)
 
     def _judge(self, pair):
-        """Judge and move a pair, once the station takes it."""
         while not self._station.stopping.is_set():
             try:
                 return self._move(pair, self._answer(pair))

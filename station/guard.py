@@ -22,9 +22,8 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        token: what programs show as ``Authorization: Bearer``, and people as the password that the browser asks for;
-            None: nothing is asked for, and only requests to this machine's own name are taken, so that no web page
-            elsewhere can reach the station.
+        token: programs show it as ``Authorization: Bearer``, people as the password that the browser asks for. None:
+            only requests to this machine's own name are taken, so that no web page elsewhere can reach the station.
         most_bytes: of a request's body, which has to be told in advance.
     """
 

@@ -84,11 +84,7 @@ def main(argv=None):
 
 
 def run(args):
-    """Serve until a signal; returns the exit code.
-
-    Raises:
-        InputError: something cannot be used; raised before any part is taken.
-    """
+    """Serve until a signal; returns the exit code. What cannot be used is refused before any part is taken."""
     from common.locks import hold
 
     token = read_lines(args.token_file, 1)[0] if args.token_file else None
@@ -159,11 +155,7 @@ def serve(args, token):
 
 
 def connections(args, station):
-    """The connections to the line that the options ask for.
-
-    Raises:
-        InputError: a package is missing, or an address is of the wrong kind.
-    """
+    """The connections to the line that the options ask for."""
     from station.lines import Mqtt, OpcUa, Webhook
 
     for package, asked, extra in (("paho", args.mqtt, "mqtt"), ("asyncua", args.opcua, "opcua")):
@@ -176,11 +168,7 @@ def connections(args, station):
 
 
 def http_server(args, station, token):
-    """(uvicorn server that leaves signals alone, the socket on which it will listen).
-
-    Raises:
-        InputError: the address cannot be listened at.
-    """
+    """(uvicorn server that leaves signals alone, the socket on which it will listen)."""
     import socket
 
     import uvicorn
@@ -203,11 +191,7 @@ def http_server(args, station, token):
 
 
 def read_lines(path, count):
-    """The first ``count`` lines of a small text file, none of them empty.
-
-    Raises:
-        InputError: it cannot be read or has fewer.
-    """
+    """The first ``count`` lines of a small text file, none of them empty."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()][:count]
     except (OSError, UnicodeDecodeError) as error:

@@ -52,9 +52,9 @@ def test_parts_needed(alpha, promised, bound):
     assert verdict.parts_needed(alpha) == promised and verdict.rank(promised, alpha) == 1
     with pytest.raises(InputError, match=f"at least {promised} calibration parts, there are {promised - 1}; .* of 0.0"):
         verdict.rank(promised - 1, alpha)
-    assert verdict.promise(bound, verdict.lowest_rate(bound)).bound <= alpha
-    assert verdict.promise(bound - 1, verdict.lowest_rate(bound - 1)).bound > alpha
-    assert verdict.promise(59, 0.05).bound == pytest.approx(beta.ppf(0.95, 3, 57))
+    assert verdict.bound(bound, verdict.lowest_rate(bound)) <= alpha
+    assert verdict.bound(bound - 1, verdict.lowest_rate(bound - 1)) > alpha
+    assert verdict.bound(59, 0.05) == pytest.approx(beta.ppf(0.95, 3, 57))
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, math.nan, math.inf])
@@ -104,9 +104,9 @@ def test_false_alarms_of_a_thousand_draws_keep_the_promise(kind, parts, alpha):
 def test_the_bound_holds_for_all_but_a_twentieth_of_the_calibration_draws():
     """Scores of many new parts for each of 1,000 calibration sets: the true rate above a threshold is known for uniform
     scores."""
-    rng, given_ = np.random.default_rng(0), verdict.promise(59, 0.05)
+    rng, bound = np.random.default_rng(0), verdict.bound(59, 0.05)
     rates = np.array([1 - verdict.threshold(rng.random(59), 0.05) for _ in range(1000)])
-    above = np.count_nonzero(rates > given_.bound)
+    above = np.count_nonzero(rates > bound)
     assert binom.ppf(0.0001, 1000, 0.05) <= above <= binom.ppf(0.9999, 1000, 0.05)
     assert rates.mean() == pytest.approx(3 / 60, abs=0.004)
 
