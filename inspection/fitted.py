@@ -36,11 +36,7 @@ SCALING = ("mean", "std", "weight_eps", "divisor")
 
 
 def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta]:
-    """(arrays, JSON-able facts) of a fitted method; ``name``: its key in ``METHODS``.
-
-    Raises:
-        InputError: the method is in train mode.
-    """
+    """(arrays, JSON-able facts) of a fitted method; ``name``: its key in ``METHODS``. InputError in train mode."""
     if not method.fixes.eval_mode:
         raise InputError(TRAIN_MODE)
     learned: dict[str, dict[str, Any]] = {}  # {prefix: {name: array or tensor}}

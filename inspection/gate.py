@@ -4,10 +4,8 @@ lost its colour, has red and blue exchanged, or an exposure far from that of the
 A part that is too thin, too short, of another colour or incomplete is a defect: that is for the score to say.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from data.findings import times_as_large
 from data.scans import Scan, checked_arrays
@@ -41,23 +39,19 @@ def check(scan: Scan, clouds: bool, light: Light | None, size: tuple[float, floa
 def dead_sensor(rgb: ArrayLike, xyz: ArrayLike, clouds: bool = True) -> str:
     """Text on a sensor that delivered nothing, or "". ``rgb``: [H, W, 3] uint8; ``xyz``: [H, W, 3] metres, which
     counts only with ``clouds``."""
-    picture, cloud = checked_arrays(rgb, xyz)
+    whole = checked_arrays(rgb, xyz)
     for step in (COARSE, 1):  # what a coarse grid shows is there; what it lacks may lie between
-        found = _dead(picture[::step, ::step], cloud[::step, ::step], clouds)
+        picture, cloud = (of[::step, ::step] for of in whole)
+        found: list[str] = []
+        if np.count_nonzero(picture > BLACK) < FEWEST_POINTS:
+            found.append("the picture is black: camera or light is off")
+        elif (picture == picture[0, 0]).all():
+            found.append("the picture has one colour only: the camera gives no picture")
+        points = cloud[measured_pixels(cloud)]
+        if clouds and len(points) < FEWEST_POINTS:
+            found.append(f"the cloud is empty ({len(points)} points): the 3D sensor gives nothing")
+        elif clouds and (points == points[0]).all():
+            found.append("all points of the cloud are one: the 3D sensor gives nothing")
         if not found:
-            return ""
+            break
     return "; ".join(found)
-
-
-def _dead(picture: NDArray[Any], cloud: NDArray[Any], clouds: bool) -> list[str]:
-    found = []
-    if np.count_nonzero(picture > BLACK) < FEWEST_POINTS:
-        found.append("the picture is black: camera or light is off")
-    elif (picture == picture[0, 0]).all():
-        found.append("the picture has one colour only: the camera gives no picture")
-    points = cloud[measured_pixels(cloud)]
-    if clouds and len(points) < FEWEST_POINTS:
-        found.append(f"the cloud is empty ({len(points)} points): the 3D sensor gives nothing")
-    elif clouds and (points == points[0]).all():
-        found.append("all points of the cloud are one: the 3D sensor gives nothing")
-    return found

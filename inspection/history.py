@@ -31,11 +31,7 @@ def folder_of(path: Path) -> Path:
 
 
 def version_of(path: Path) -> Version:
-    """The Version in a model's file.
-
-    Raises:
-        InputError: the file cannot be read, or is no model.
-    """
+    """The Version in a model's file; InputError where it cannot be read, or is no model."""
     meta, checksum = read_meta(path)
     written = meta.get("written") or _changed(path)  # version 0.9 did not write it
     try:
@@ -75,11 +71,7 @@ def versions(path: Path) -> list[Version]:
 
 def roll_back(path: Path, wanted: str | None = None) -> Version:
     """Bring an earlier version back and return it: the one before, or the one whose id begins with ``wanted``. The
-    present one stays in the history.
-
-    Raises:
-        InputError: there is no such version.
-    """
+    present one stays in the history. InputError where there is no such version."""
     known = versions(path)
     present = next((version.written for version in known if version.path == path), None)
     if wanted is None:

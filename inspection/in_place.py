@@ -40,13 +40,10 @@ class InPlace:
     def __init__(self, reference: PlaceReference, appearance: Appearance, pitch: float) -> None:
         self._of, self._pitch, self._measured = reference.deviation(appearance), pitch, ~np.isnan(appearance.height)
         self.place_mm2 = pitch**2
+        # [S, S] by how much the part is higher than good parts; NaN where nothing was measured
+        self.height_mm = np.where(self._measured, self._of.height, np.nan).astype(np.float32)
         self._spread: Any = reference.spread
         self._nominal: Any = reference.nominal
-
-    @property
-    def height_mm(self) -> NDArray[np.float32]:
-        """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
-        return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
 
     def facts(
         self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]

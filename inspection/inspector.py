@@ -37,11 +37,7 @@ from scoring_addon import Parameters
 
 
 def loaded(model: SavedModel, extractor: PatchExtractor) -> tuple[Scorer, Preparation]:
-    """(Scorer, Preparation) of a model.
-
-    Raises:
-        InputError: the model contradicts itself, or the networks are others.
-    """
+    """(Scorer, Preparation) of a model; InputError where it contradicts itself, or the networks are others."""
     meta = model.meta
     try:
         known = meta["scoring"]
@@ -67,8 +63,6 @@ class Inspector:
     Attributes:
         promised: whether the rate ``alpha`` is guaranteed; without calibration parts it is an estimate.
         promise: a sentence on what is guaranteed.
-        threshold, pixel_threshold: of the score and of the map's pixels.
-        scorings: names of all scorings in the model.
         rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         preparation: Preparation; other processes may use a copy of it.
 
@@ -107,13 +101,9 @@ class Inspector:
         scoring: str | None = None,
         fusion_module_path: str | Path | None = None,
     ) -> "Inspector":
-        """Load an Inspector from the file that ``main.py --save_model`` wrote.
-
-        Args:
-            checkpoint_dir: folder of the networks' weights.
-            device: auto, cpu or cuda.
-            fusion_module_path: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path
-                that the fit used.
+        """Load an Inspector from the file that ``main.py --save_model`` wrote; ``device``: auto, cpu or cuda;
+        ``fusion_module_path``: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path that
+        the fit used.
 
         Raises:
             InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
@@ -153,10 +143,8 @@ class Inspector:
         """
         known = self.model.meta.get("camera")
         if not known or known["cropped"]:
-            raise InputError(
-                f"{self.category}: the model keeps no camera (its parts were not imported from whole depth images): "
-                "give points, or import the training parts again and fit anew"
-            )
+            why = "the model keeps no camera (its parts were not imported from whole depth images)"
+            raise InputError(f"{self.category}: {why}: give points, or import the training parts again and fit anew")
         depth = np.asarray(depth, np.float64)
         if depth.ndim != 2:
             raise InputError(f"the depth has shape {depth.shape}, expected height × width")
@@ -217,17 +205,11 @@ def extractor_of(
     device: str = "auto",
     fusion_module_path: str | Path | None = None,
 ) -> PatchExtractor:
-    """The PatchExtractor that a SavedModel was fitted with; arguments as in :meth:`Inspector.load`.
-
-    Raises:
-        InputError: weights are missing, or differ from those of the fit.
-    """
+    """The PatchExtractor that a SavedModel was fitted with; arguments and errors as in :meth:`Inspector.load`."""
     folder, chosen = Path(checkpoint_dir), choose_device(device)
     options: dict[str, Any] = {**model.meta["extractor"], "folder": folder}
     if any(options.pop(f"fpfh_{of}_radius", None) is not None for of in ("normal", "feature")):
-        raise InputError(
-            f"{model.path}: its FPFH have a radius, as version 0.9 could be asked for: fit the model again"
-        )
+        raise InputError(f"{model.path}: its FPFH have a radius, as in version 0.9: fit the model again")
     if "rgb_onnx" in model.arrays:
         options["rgb_onnx"] = model.arrays["rgb_onnx"].tobytes()
     if options.get("uff"):

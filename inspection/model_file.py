@@ -41,11 +41,10 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
 
     Args:
         arrays: {name: array of one of DTYPES, of any shape}.
-        meta: fits into JSON. Tuples come back as lists; keys must be text.
+        meta: fits into JSON, without NaN and infinity. Tuples come back as lists.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
-        KeyError, TypeError, ValueError: an array's type or ``meta`` cannot be stored (JSON has no NaN and no infinity).
     """
     ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
     text = json.dumps(meta, ensure_ascii=False, allow_nan=False)
@@ -70,11 +69,7 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
 
 def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
     """({name: array}, metadata) of a model, after a check of all bytes. The arrays are read-only views of the
-    memory-mapped file, which lives as long as any of them.
-
-    Raises:
-        InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
-    """
+    memory-mapped file. InputError where it cannot be read, is no model file, cut off, damaged, or of a newer format."""
     data, header, start = _opened(path)
     with memoryview(data) as view:
         digest = hashlib.sha256(view[:-DIGEST_BYTES]).digest()
@@ -95,10 +90,7 @@ def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
 
 def read_meta(path: str | Path) -> tuple[Meta, str]:
     """(a model's metadata, its checksum in hexadecimal) from the file's head and end; the arrays are not checked.
-
-    Raises:
-        InputError: the file cannot be read, is no model file, is cut off, or of a newer format.
-    """
+    InputError where it cannot be read, is no model file, is cut off, or of a newer format."""
     data, header, _ = _opened(path)
     try:
         return json.loads(header[METADATA]["meta"]), data[-DIGEST_BYTES:].hex()

@@ -114,15 +114,8 @@ class Scorer:
         self.names = [name for name in dict.fromkeys(names) if not needs_test_set(name, reference)] or ["baseline"]
 
     def judge(self, sample: Sequence[Any], excluding_part: int | None = None, clock: Clock | None = None) -> Result:
-        """Score one part.
-
-        Args:
-            sample: as a loader gives it.
-            excluding_part: number of a training part whose rows are left out.
-
-        Raises:
-            InputError: the score or the map is not finite.
-        """
+        """Score one part, a sample as a loader gives it, without the rows of the training part with this number.
+        InputError where the score or the map is not finite."""
         clock = Clock() if clock is None else clock  # an empty one is false
         with clock("extraction"):
             patches = self.method.extract(sample)

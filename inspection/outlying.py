@@ -96,12 +96,8 @@ def _maps(reference: PlaceReference, number: int) -> NDArray[Any]:
 def check_outlying(
     names: Sequence[str], scores: ArrayLike, strict: bool, reference: PlaceReference | None = None
 ) -> None:
-    """Warn of parts whose scores lie far from the others', or that differ from them in place.
-
-    Raises:
-        InputError: there are parts with such scores, and ``strict`` is set. A place alone refuses none, since good
-            parts may have an unlike one.
-    """
+    """Warn of parts whose scores lie far from the others', or that differ from them in place; ``strict``: refuse those
+    with such scores. A place alone refuses none, since good parts may have an unlike one."""
     far = outlying(names, scores)
     if strict and far:
         more = f" (and {len(far) - 1} more)" if len(far) > 1 else ""

@@ -36,13 +36,8 @@ def hold_verdicts(folder: Path) -> contextlib.AbstractContextManager[None]:
 class Predictions:
     """The verdicts in a folder; :func:`hold_verdicts` keeps other processes away from them.
 
-    Args:
-        place: the folder whose parts are judged; its absolute path tells it from others of the same name.
-        judged_with: what all verdicts of this command have in common; its "judged_with" stands for model and options.
-
-    Attributes:
-        recording: the name of ``place``, with as many of the folders above it as tell it from the other recordings.
-        rows: {key: dict} of the parts judged, in the order of the files.
+    ``place``: the folder whose parts are judged; ``recording``: its name, with as many of the folders above it as tell
+    it from the other recordings; ``judged_with``: what all verdicts of this command have in common.
     """
 
     def __init__(self, folder: Path, place: Path, judged_with: Mapping[str, str]) -> None:
@@ -103,11 +98,7 @@ class Predictions:
 
 
 def read_lines(path: Path) -> list[Row]:
-    """The verdicts in a verdicts.jsonl; [] if the file is missing. Lines that are no verdicts are skipped.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The verdicts in a verdicts.jsonl; [] if the file is missing. Lines that are no verdicts are skipped."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:

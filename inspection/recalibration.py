@@ -20,10 +20,7 @@ from inspection.verdict import check_calibration, needs_clouds
 
 def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
     """The parts below ``folder``, examined as training parts: those in folders called good if there are any, else all.
-
-    Raises:
-        InputError: there is none, or a part lacks a file, cannot be read, or is in another unit.
-    """
+    InputError where there is none, or a part lacks a file, cannot be read, or is in another unit."""
     with_clouds = needs_clouds(model.meta)
     parts = find_parts(folder, with_clouds=with_clouds)
     good = [part for part in parts if part.rgb.parent.parent.name == GOOD]
@@ -45,11 +42,8 @@ def recalibrated(
     model: SavedModel, extractor: PatchExtractor, folder: Path, parts: Sequence[PartFiles], strict: bool = False
 ) -> SavedModel:
     """The model with new calibration parts, the :func:`good_parts` of ``folder``. Those that cannot be judged are left
-    out, with a warning; ``strict``: refuse parts that score far from the others.
-
-    Raises:
-        InputError: a part is a training part, or there twice; none can be judged; ``strict`` refuses.
-    """
+    out, with a warning. InputError where a part is a training part, or there twice; where none can be judged; where
+    one scores far from the others, and ``strict`` is set."""
     scorer, prepare = loaded(model, extractor)
     known, values = [], []
     for part in track(parts, len(parts), f"{scorer.method.class_name}: calibration"):

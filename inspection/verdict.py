@@ -62,15 +62,9 @@ class Outcome(NamedTuple):
     unjudged_defective: Rate  # share of the defective parts that could not be judged
 
 
-# ---------------------------------------------------------------- how many parts
-
-
 def exact_rate(alpha: float | Fraction) -> Fraction:
-    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss.
-
-    Raises:
-        InputError: it is not between 0 and 1.
-    """
+    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. InputError where
+    it is not between 0 and 1."""
     if not 0 < alpha < 1:
         raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
     return alpha if isinstance(alpha, Fraction) else Fraction(repr(float(alpha)))
@@ -82,11 +76,8 @@ def parts_needed(alpha: float | Fraction) -> int:
 
 
 def rank(parts: int, alpha: float | Fraction) -> int:
-    """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores; never 0.
-
-    Raises:
-        InputError: n parts are too few for ``alpha``; says how many are needed, and which rate n parts can promise.
-    """
+    """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores. InputError where n parts
+    are too few; it says how many are needed, and which rate n parts can promise."""
     k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
         there = "there are none"
@@ -103,14 +94,9 @@ def lowest_rate(parts: int) -> float:
 
 
 def bound(parts: int, alpha: float) -> float:
-    """What the rate of false alarms with ``parts`` calibration parts at hand is at most, with CONFIDENCE.
-
-    Over draws of the calibration parts, the rate has the distribution Beta(k, n + 1 - k) if scores are continuous; with
-    ties it is at most that.
-
-    Raises:
-        InputError: as in :func:`rank`.
-    """
+    """What the rate of false alarms with the calibration parts at hand is at most, with CONFIDENCE. Over draws of the
+    calibration parts, it has the distribution Beta(k, n + 1 - k), k the :func:`rank`, if scores are continuous; with
+    ties it is at most that."""
     from scipy.special import betaincinv  # scipy.stats, which has the same, takes 0.7 s to import
 
     k = rank(parts, alpha)
@@ -130,9 +116,6 @@ def percent(share: float | Fraction) -> str:
     return f"{100 * float(share):.3g} %"
 
 
-# ---------------------------------------------------------------- a saved model's promise, from its metadata alone
-
-
 def needs_clouds(meta: Meta) -> bool:
     """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some."""
     fitted, ranges = meta["fitted"], meta.get("scan")  # version 0.9 kept the ranges of the training scans
@@ -141,11 +124,8 @@ def needs_clouds(meta: Meta) -> bool:
 
 
 def check_rate(path: Path, meta: Meta, false_alarm: float, scoring: str | None = None) -> str:
-    """The name of the scoring that decides: the one asked for, else the model's first; ``path``: for messages.
-
-    Raises:
-        InputError: too few calibration parts for ``false_alarm``, or the model does not have the scoring.
-    """
+    """The name of the scoring that decides: the one asked for, else the model's first. InputError where there are too
+    few calibration parts for ``false_alarm``, or the model does not have the scoring."""
     names: list[str] = meta["scoring"]["names"]
     if scoring is not None and scoring not in names:
         raise InputError(f"{path}: does not know the scoring {scoring}; it knows: {', '.join(names)}")
@@ -169,15 +149,9 @@ def promise_of(meta: Meta, false_alarm: float) -> str:
     )
 
 
-# ---------------------------------------------------------------- scores
-
-
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     """p-values of scores of any shape, larger = more abnormal; ``calibration``: [n] scores of the calibration parts.
-
-    Raises:
-        InputError: there is no calibration score, or a value is not finite.
-    """
+    InputError where there are none, or a value is not finite."""
     known, new = np.sort(_finite(calibration, "calibration scores").ravel()), _finite(scores, "scores")
     if not len(known):
         raise InputError("there are no calibration scores")
@@ -187,11 +161,8 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
 
 def threshold(calibration: ArrayLike, alpha: float | Fraction) -> float:
     """The k-th largest of calibration values [n]: of scores, that of a part; of the largest values of the calibration
-    parts' maps, that of a pixel: at most a share ``alpha`` of good parts has any pixel above it.
-
-    Raises:
-        InputError: there are too few values (:func:`rank`), or one is not finite.
-    """
+    parts' maps, that of a pixel: at most a share ``alpha`` of good parts has any pixel above it. InputError where there
+    are too few values (:func:`rank`), or one is not finite."""
     known = np.sort(_finite(calibration, "calibration values").ravel())
     return float(known[-rank(len(known), alpha)])
 
@@ -204,20 +175,15 @@ def decide(calibration: ArrayLike, score: float, alpha: float | Fraction) -> Dec
 
 
 def check_calibration(bank_parts: Mapping[str, str], calibration_parts: Sequence[tuple[str, str]]) -> None:
-    """Refuse calibration parts that are in a bank, since their scores say nothing about new parts, or there twice.
-
-    Args:
-        bank_parts: {fingerprint of the part's contents: name}.
-        calibration_parts: (name, fingerprint) of each.
-    """
+    """Refuse calibration parts, (name, fingerprint) each, that are in a bank, {fingerprint: name}, since their scores
+    say nothing about new parts, or there twice."""
     known = [(name, bank_parts[mark]) for name, mark in calibration_parts if mark in bank_parts]
     if known:
         name, inside = known[0]
         same = "" if name == inside else f" (as {inside})"
-        raise InputError(
-            f"{name}: is a training part{same}, {len(known)} of the {len(calibration_parts)} calibration parts "
-            "are; a part in the banks cannot calibrate, take it out of one of the two"
-        )
+        count = f"{len(known)} of the {len(calibration_parts)} calibration parts are"
+        mend = "a part in the banks cannot calibrate, take it out of one of the two"
+        raise InputError(f"{name}: is a training part{same}, {count}; {mend}")
     seen: dict[str, str] = {}
     for name, mark in calibration_parts:
         if mark in seen:
@@ -232,9 +198,6 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     if broken:
         raise InputError(f"{broken} of {array.size} {name} are not finite")
     return array
-
-
-# ---------------------------------------------------------------- what was found
 
 
 def rate(events: int, of: int) -> Rate:

@@ -61,13 +61,11 @@ class Watch:
         self._seen, self._jumper = {SCORE: array("d", sorted(calibration))}, None
 
     def wants(self, thin):
-        """Whether the next part is ranked: it depends on how many there were, and on the part's own random number
-        ``thin`` in (0, 1); never on what was measured."""
+        """Whether the next part, with the random number ``thin``, is ranked; never depends on what was measured."""
         return thin * (self.parts + 1) < EVERY_PART
 
     def add(self, statistics, tie):
-        """Rank a part and bet on its ranks. The statistics of the first part are those that are watched; all later
-        parts have to have them."""
+        """Rank a part and bet on its ranks. The statistics of the first part are those that are watched."""
         if self._jumper is None:
             self._seen |= {name: array("d") for name in statistics if name != SCORE}
             self._jumper = Jumper(len(self._seen))
@@ -85,8 +83,7 @@ class Watch:
 
 
 class Watches:
-    """A :class:`Watch` per recipe. A new start is made with each model version, each year, and when a person asks for
-    it; each is an event."""
+    """A :class:`Watch` per recipe. Each start, with a model version, a year, or when a person asks, is an event."""
 
     def __init__(self, journal):
         self._journal, self._of, self._lock = journal, {}, threading.RLock()

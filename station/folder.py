@@ -1,9 +1,8 @@
 """Judges what cameras write into a folder: complete pairs, each once, in order of arrival, then moved away.
 
 A recording's name is what its files share, without a word for the kind: ``0001_rgb.png`` and ``0001_xyz.tiff``,
-``rgb/0001.png`` and ``xyz/0001.tiff``, or ``0001.png`` and ``0001.tiff`` are one recording 0001. A folder in the
-first place that is named as a recipe chooses it. What is about to be moved to ``done/`` or ``failed/`` is noted in a
-hidden file first, so that a killed process leaves no half-moved recording.
+``rgb/0001.png`` and ``xyz/0001.tiff``, or ``0001.png`` and ``0001.tiff`` are one recording 0001. A first folder named
+as a recipe chooses it. What is about to be moved is noted in a hidden file first, so that a kill leaves no half of it.
 """
 
 import contextlib
@@ -68,8 +67,6 @@ class Folder:
                 tell("station.py", f"{error.filename or self.incoming}: {error.strerror or error}; trying again")
                 self._station.stopping.wait(AGAIN)
 
-    # ------------------------------------------------------------ looking
-
     def look(self, now=None):
         """[:class:`Pair`] that are complete, in order of arrival."""
         now, names, seen, pairs = time.monotonic() if now is None else now, {}, {}, []
@@ -88,8 +85,6 @@ class Folder:
             if len(paths) == 2 and settled and self._unmovable.get(name) != facts:
                 pairs.append(Pair(name, paths, facts))
         return sorted(pairs, key=lambda pair: (max(time for _, time in pair.facts.values()), natural(pair.name)))
-
-    # ------------------------------------------------------------ judging
 
     def judge_all(self, pairs):
         """Judge ``pairs`` one after the other and move them, until the station stops."""
@@ -120,8 +115,6 @@ class Folder:
             return self._station.submit(recording).result()
         except InputError as error:
             return {"id": None, "verdict": CANNOT_JUDGE, "explanation": str(error)}
-
-    # ------------------------------------------------------------ moving
 
     def _move(self, pair, answer):
         where, number, mark = FAILED if answer["verdict"] == CANNOT_JUDGE else DONE, 1, ""

@@ -80,15 +80,8 @@ def epoch_of(moment):
 
 
 class Journal:
-    """An open journal. Any thread may use it.
-
-    Args:
-        write: False: only read; the file has to be there.
-        webhook: whether verdicts and reviews also go into the outbox.
-
-    Raises:
-        InputError: the file is no journal, is of another version, or cannot be opened.
-    """
+    """An open journal, which any thread may use. Without ``write`` the file has to be there; with ``webhook`` verdicts
+    and reviews also go into the outbox. Refuses what is no journal, of another version, or cannot be opened."""
 
     def __init__(self, path, write=True, webhook=False):
         self.path, self.webhook, self._lock = Path(path), webhook, threading.Lock()
@@ -114,18 +107,13 @@ class Journal:
         """Close the connection that writes."""
         self._db.close()
 
-    # ------------------------------------------------------------ writing
-
     def append(self, kind, content, kept=None, **columns):
-        """Write an event and return it once it is on the disk.
+        """Write an event and return it once it is on the disk. JournalError: it could not be written, or one with this
+        ``key`` is there already.
 
         Args:
             kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm or start.
-            content: dict that fits into JSON.
             kept: (class, bytes) of the files that will be kept of this part, for the index.
-
-        Raises:
-            JournalError: it could not be written, or an event with this ``key`` is there already.
         """
         row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
         with self._writing() as db:
@@ -159,8 +147,6 @@ class Journal:
                 yield self._db
         except sqlite3.Error as error:
             raise JournalError(f"the journal cannot be written ({error})") from None
-
-    # ------------------------------------------------------------ reading
 
     def query(self, statement, values=()):
         """The cursor of a SELECT, for more rows than memory should hold."""

@@ -1,7 +1,6 @@
 """Knows the Inspector, alone in the station: judges a recording's files, and draws the pictures of the page."""
 
 import copy
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,12 +43,9 @@ class Judged(NamedTuple):
 class Model:
     """One version of a recipe, loaded.
 
-    Attributes:
-        scores, peaks: [n] of the calibration parts that decide now.
-        own_scores, own_peaks: [n] of the calibration parts in the file; empty if these were its training parts.
-        known: fingerprints of the file's training and calibration parts.
-        options: what else decides a verdict, as a dict.
-        memory: bytes of the model's arrays.
+    ``scores``, ``peaks`` [n] of the calibration parts that decide now; ``own_scores``, ``own_peaks`` of those in the
+    file, empty if these were its training parts; ``known``: fingerprints of the file's training and calibration parts;
+    ``options``: what else decides a verdict; ``memory``: bytes of the model's arrays.
     """
 
     def __init__(self, recipe, sha256, inspector, memory=0):
@@ -100,10 +96,13 @@ class Model:
             return self.refused(text, spent())
         shown = {"part": found.picture, "normal": found.picture, "depth": found.cloud}
         pictures = tuple(name for name, array in shown.items() if array is not None)
+        regions = found.as_json()["regions"][:MOST_REGIONS]
+        for told, region in zip(regions, found.regions):
+            told["text"] = region_text(region)
         content = {
             "threshold": found.threshold,
             "peak": None if found.map is None else float(np.max(found.map)),
-            "regions": _regions(found),
+            "regions": regions,
             "explanation": found.explanation.text,
             "statistics": {} if found.score is None else _statistics(rgb, z, found),
             "milliseconds": spent(),
@@ -127,9 +126,10 @@ class Model:
         return Judged(verdict.CANNOT_JUDGE, None, None, {**content, "statistics": {}, "milliseconds": milliseconds})
 
 
-def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, fusion_module_path):
-    """The :class:`Model` in a file; refuses as ``Inspector.load``, and where the file was replaced meanwhile."""
-    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, fusion_module_path)
+def load(path, recipe, sha256, *options):
+    """The :class:`Model` in a file, with the ``options`` of ``Inspector.load``; refuses as that does, and where the
+    file was replaced meanwhile."""
+    inspector = Inspector.load(path, *options)
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; try again")
     return Model(recipe, sha256, inspector, path.stat().st_size)
@@ -153,10 +153,3 @@ def _statistics(rgb, z, judgement):
     missing = 1 - np.count_nonzero(np.isfinite(z) & (z != 0)) / z.size
     found = {"light": float(rgb[::2, ::2].mean()) / 255, "missing points": missing, "score": judgement.score}
     return found | {f"{name} score": value for name, value in judgement.explanation.shares.items()}
-
-
-def _regions(judgement):
-    told = judgement.as_json()["regions"][:MOST_REGIONS]
-    for region, found in zip(told, judgement.regions):
-        region["text"] = region_text(found)
-    return json.loads(json.dumps(told, default=float))

@@ -29,11 +29,7 @@ NODES = {  # {name: (its kind, its value before the first part and of a part tha
 
 
 def address_of(option, text, schemes, wanted):
-    """The parts of an address that was given with an option.
-
-    Raises:
-        InputError: its scheme is none of ``schemes``, or the host is missing, or the port is wrong.
-    """
+    """The parts of an address; refused unless it has one of these schemes, a host, and a port that is right."""
     with contextlib.suppress(ValueError):  # a port that is no number up to 65535
         parts = urlsplit(text)
         if parts.scheme in schemes and parts.hostname and parts.port != 0:
@@ -163,11 +159,7 @@ class OpcUa(Line):
         self._endpoint, self._kinds, self._nodes = endpoint, {}, {}
 
     def start(self):
-        """Begin to serve.
-
-        Raises:
-            InputError: the address cannot be used.
-        """
+        """Begin to serve; refuses an address that cannot be used."""
         from asyncua import ua
         from asyncua.sync import Server
 

@@ -20,6 +20,7 @@ TREND = 200  # parts
 COMPARING = "comparing: please look again later"
 By = Annotated[str, Form(max_length=100, pattern=r"\S")]
 Words = Annotated[str, Form(max_length=1000)]
+Truth = Annotated[Literal[sampling.TRUTHS], Form()]
 
 
 def add(app, station):
@@ -58,14 +59,7 @@ def add(app, station):
         return parts_page(request, "last.html", [event], chosen=True)
 
     @app.post("/view/{number}/review", include_in_schema=False)
-    def review(
-        number: int,
-        truth: Annotated[Literal[sampling.TRUTHS], Form()],
-        by: By,
-        kind: Words = "",
-        note: Words = "",
-        next: Words = "",
-    ):
+    def review(number: int, truth: Truth, by: By, kind: Words = "", note: Words = "", next: Words = ""):
         kind = kind.strip() if truth == sampling.DEFECT else ""
         station.review(number, truth, by.strip(), kind, note.strip())
         return RedirectResponse("/review" if next == "/review" else f"/view/{number}", 303)

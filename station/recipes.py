@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.files import sha256_of
+from inspection.model_file import SUFFIX
 from station import sampling
-
-SUFFIX = ".m3dm"
 
 
 class Version(NamedTuple):
@@ -108,8 +107,6 @@ class Recipes:
         if last is None or not last.content["before"]:
             raise InputError(f"{recipe}: no other version has judged before this one")
         self.promote(recipe, last.content["before"], by, "roll back")
-
-    # ------------------------------------------------------------ calibration
 
     def _rescored(self, model):
         """{number: (score, peak)} of drawn parts that ``model`` has scored anew from their kept scans."""

@@ -29,7 +29,7 @@ class Draw(NamedTuple):
 
 
 class WeightedRate(NamedTuple):
-    """An estimated share of all parts, from ``parts`` reviewed ones; None where there is none."""
+    """An estimated share of all parts, from ``parts`` reviewed ones."""
 
     parts: int
     value: float | None
@@ -67,22 +67,17 @@ def reviewed(parts):
     return list(takewhile(lambda part: part.review is not None, parts))
 
 
-def truth(part):
-    """A reviewed part's "good", "defect" or "unclear"."""
-    return part.review["truth"]
-
-
 def rates(parts):
     """{"false rejects", "escapes", "not judged", "defects": :class:`WeightedRate`} of all parts of the line, from drawn
     ones with reviews. Each counts with 1 over its sampling probability (Horvitz and Thompson, JASA 47, 1952)."""
-    known = [part for part in reviewed(parts) if truth(part) != UNCLEAR]
+    known = [part for part in reviewed(parts) if part.review["truth"] != UNCLEAR]
     judged = [part for part in known if part.verdict != CANNOT_JUDGE]
     rate = lambda parts, of: weighted_rate([of(part) for part in parts], [1 / part.chance for part in parts])
     return {
-        "false rejects": rate([p for p in judged if truth(p) == GOOD], lambda p: p.verdict == FAIL),
-        "escapes": rate([p for p in judged if truth(p) == DEFECT], lambda p: p.verdict == PASS),
+        "false rejects": rate([p for p in judged if p.review["truth"] == GOOD], lambda p: p.verdict == FAIL),
+        "escapes": rate([p for p in judged if p.review["truth"] == DEFECT], lambda p: p.verdict == PASS),
         "not judged": rate(known, lambda p: p.verdict == CANNOT_JUDGE),
-        "defects": rate(known, lambda p: truth(p) == DEFECT),
+        "defects": rate(known, lambda p: p.review["truth"] == DEFECT),
     }
 
 
@@ -117,18 +112,18 @@ def chosen(parts, model, rescored):
 def serving(known, role, models):
     """The parts among reviewed drawn ones that were drawn for a role and are in no file of ``models``."""
     inside = set().union(*(model.known for model in models))
-    clear = [part for part in known if part.content["role"] == role and truth(part) != UNCLEAR]
+    clear = [part for part in known if part.content["role"] == role and part.review["truth"] != UNCLEAR]
     return [part for part in clear if part.content["fingerprint"] not in inside]
 
 
 def calibrating(known, model):
     """The newest of the parts that serve as calibration of a model which are good and were judged."""
     parts = serving(known, "calibration", (model,))
-    return [part for part in parts if truth(part) == GOOD and part.verdict != CANNOT_JUDGE][-MOST_PARTS:]
+    return [part for part in parts if part.review["truth"] == GOOD and part.verdict != CANNOT_JUDGE][-MOST_PARTS:]
 
 
 def compared(judged):
-    """What two versions said about parts [(part, the old one's verdict, the new one's)], for journal and page."""
+    """What two versions said about parts [(part, old verdict, new verdict)], for journal and page."""
     told = {"parts": len(judged), "differing": [part.number for part, old, new in judged if old != new]}
     for place, name in enumerate(("old", "new"), 1):
         found = rates([row[0]._replace(verdict=row[place]) for row in judged])

@@ -37,12 +37,8 @@ class Busy(Exception):
 class Station:
     """Takes recordings, judges, records, keeps and tells; ``settings`` has the numbers LIMITS.
 
-    Attributes:
-        state: LOADING, READY, STOPPING or STUCK.
-        counts: {(recipe, verdict): parts judged since the start}.
-        seconds_spent: on these parts.
-        stopping: set once the station takes nothing more.
-        events: number of events told since the start.
+    Since the start: ``counts`` {(recipe, verdict): parts}, ``seconds_spent`` on them, number of ``events`` told.
+    ``stopping`` is set once nothing more is taken.
     """
 
     def __init__(self, journal, recipes, settings):
@@ -63,8 +59,6 @@ class Station:
         for hear in self._listeners:
             with _told("a line to the plant failed"):
                 hear(event)
-
-    # ------------------------------------------------------------ life
 
     def start(self):
         """Load the models and begin to judge."""
@@ -110,8 +104,6 @@ class Station:
         """[(Model that judges, its ``station.drift.Watch``)] of all recipes."""
         models = [self.recipes.get(name) for name in self.recipes.names]
         return [(model, self.watches.of(model)) for model in models]
-
-    # ------------------------------------------------------------ judging
 
     def submit(self, recording):
         """Put a :class:`station.store.Recording` into the queue; returns the Future of its answer, a dict.
@@ -239,8 +231,6 @@ class Station:
         event = self.journal.append("review", content, part=number, recipe=part.recipe, model=part.model)
         self.tell_all(event)
         return event
-
-    # ------------------------------------------------------------ answers
 
     def answer(self, event):
         """The JSON of a verdict's event: what /judge answers, what pages, webhook and MQTT get."""

@@ -52,11 +52,7 @@ def main(argv=None):
 
 
 def export(args):
-    """Write the verdicts; returns the exit code.
-
-    Raises:
-        InputError: the journal cannot be used, or the file is of another kind.
-    """
+    """Write the verdicts; returns the exit code."""
     from common.files import atomic_path
     from station.journal import Journal, epoch_of, iso
 

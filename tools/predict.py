@@ -189,9 +189,8 @@ def judge_parts(args, parts, done):
     from inspection.judged_parts import load_parts, row_of
     from inspection.judged_pictures import draw_judgement
 
-    networks = args.checkpoint_dir, args.device
-    options = args.false_alarm, args.scoring, args.fusion_module_path
-    inspector = Inspector.load(args.model, *networks, *options)
+    options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+    inspector = Inspector.load(args.model, *options)
     tell_of_model(inspector)
     loaded = load_parts(list(parts), inspector, args.num_workers, args.evaluate)
     for (part, files), read in track(zip(parts.items(), loaded), len(parts), inspector.category):

@@ -67,13 +67,7 @@ def run(args):
         return FINE
     if not args.folder.is_dir():
         raise InputError(f"{args.folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
-    return recalibrate(args)
-
-
-def recalibrate(args):
-    """Write the model with new calibration parts; returns the exit code."""
     from common.files import check_writable
-    from inspection import history
     from inspection.inspector import extractor_of
     from inspection.model_file import write_model
     from inspection.recalibration import good_parts, recalibrated

@@ -104,9 +104,10 @@ def serve(args, token):
     from station.recipes import Recipes
     from station.service import Station
 
+    options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
-        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
         return load(path, recipe, sha256, *options)
 
     journal = Journal(args.journal, webhook=bool(args.webhook))
@@ -176,9 +177,6 @@ def http_server(args, station, token):
     from station.api import make_app
     from station.store import MIB
 
-    class Server(uvicorn.Server):
-        capture_signals = contextlib.nullcontext
-
     try:
         listening = socket.create_server((args.host, args.port))
     except OSError as error:
@@ -187,7 +185,9 @@ def http_server(args, station, token):
     options = {"log_level": "warning", "access_log": False, "lifespan": "off"}
     config = uvicorn.Config(app, timeout_graceful_shutdown=int(LAST_SECONDS), **options)
     note(f"station.py: http://{args.host}:{listening.getsockname()[1]}", sys.stderr)
-    return Server(config), listening
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext
+    return server, listening
 
 
 def read_lines(path, count):
