@@ -34,7 +34,7 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     app = FastAPI(
         title="M3DM station",
         description="Judges parts: pass, fail, or cannot judge.",
-        docs_url=None,  # their pages load scripts from the internet
+        docs_url=None,  # their pages load scripts from the internet; /docs is our own
         redoc_url=None,
         middleware=[Middleware(Guard, token=token, most_bytes=most_bytes)],
     )
@@ -150,7 +150,7 @@ def make_app(station, token=None, most_bytes=256 * MIB):
     async def live():
         return StreamingResponse(_live(station), media_type="text/event-stream")
 
-    pages.add(app, station)
+    pages.add(app, station, token)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Charts for the page: the scores' trend, and fails per shift (p-chart). They promise nothing."""
+"""Charts for the page: the scores' trend, fails per shift (p-chart), and CUSUM. None of them promises anything."""
 
 import math
 import time
@@ -9,6 +9,7 @@ from inspection.verdict import FAIL
 SHIFT = 8 * 3600  # seconds
 SHIFTS = 42  # shown: two weeks
 LIMITS = 3  # standard deviations, Shewhart's choice
+SLACK, DECISION = 0.5, 5.0  # CUSUM, in standard deviations: Montgomery, Introduction to Statistical Quality Control
 WIDTH, HEIGHT, EDGE = 1000, 260, 12  # of a chart, in its own units
 
 
@@ -60,3 +61,17 @@ def shifts(journal, recipe):
     outside, high = sum(kind == "fail" for _, kind, _ in points), min(1.0, mean + reach)
     text = f"Share of fails in shifts of 8 h, {len(rows)} shown: {outside} outside three standard deviations."
     return _chart(points, (high, f"upper limit {high:.1%}"), text, low=0.0)
+
+
+def cusum(p_values):
+    """(the upper CUSUM of parts' p-values turned into normal scores, above DECISION it signals; a sentence on it)."""
+    from scipy.stats import norm
+
+    known = [min(max(p, 1e-6), 1 - 1e-6) for p in p_values if p is not None]
+    if not known:
+        return 0.0, "CUSUM: no part has been judged yet."
+    value = 0.0
+    for score in norm.isf(known):
+        value = max(0.0, value + float(score) - SLACK)
+    found = "above {:g}: scores are higher" if value > DECISION else "below {:g}"
+    return value, f"CUSUM of the last {len(known)} parts: {value:.1f}, {found.format(DECISION)}."

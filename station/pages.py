@@ -23,14 +23,14 @@ Words = Annotated[str, Form(max_length=1000)]
 Truth = Annotated[Literal[sampling.TRUTHS], Form()]
 
 
-def add(app, station):
+def add(app, station, token):
     """Add the pages to a FastAPI application."""
     journal, recipes = station.journal, station.recipes
     templates = Jinja2Templates(HERE / "templates")
     templates.env.filters["percent"] = lambda value: "–" if value is None else percent(value)
     templates.env.filters["short"] = lambda value: "–" if value is None else f"{value:.4g}"
     templates.env.filters["clock"] = lambda text: text[:19].replace("T", " ") + " UTC"
-    templates.env.globals["chart_size"] = charts.WIDTH, charts.HEIGHT
+    templates.env.globals.update(chart_size=(charts.WIDTH, charts.HEIGHT), with_token=token is not None)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     comparing: dict[str, str] = {}  # recipe → what its comparison is doing or why it ended
 
@@ -115,6 +115,11 @@ def add(app, station):
         comparing[recipe] = COMPARING
         threading.Thread(target=work, daemon=True).start()
 
+    @app.get("/docs", include_in_schema=False)
+    def docs(request: Request):
+        about = app.openapi()
+        return show(request, "docs.html", paths=about["paths"], schemas=about["components"]["schemas"])
+
 
 def _facts(station, model, watch):
     """What the quality page shows of a recipe."""
@@ -130,4 +135,5 @@ def _facts(station, model, watch):
         "before": last and last.content["before"],
         "watch": watch,
         "shifts": charts.shifts(journal, name),
+        "cusum": charts.cusum([event.p_value for event in journal.parts(TREND, recipe=name)[::-1]])[1],
     }

@@ -1,9 +1,10 @@
-"""Exports a station's journal: verdicts with their reviews, as CSV.
+"""Exports a station's journal: verdicts with their reviews, as CSV or Parquet.
 
-python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv
+python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv      # or .parquet
 """
 
 import csv
+import itertools
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,9 @@ FROM events v LEFT JOIN events r
     ON r.number = (SELECT MAX(number) FROM events WHERE part = v.number AND kind = 'review')
 WHERE v.kind = 'verdict' AND v.epoch >= ? ORDER BY v.number
 """
+TYPES = dict.fromkeys(("p_value", "score", "threshold", "milliseconds", "sampling_probability"), "float64")
+TYPES |= {"id": "int64", "check": "bool_"}  # of columns of Parquet; the others are text
+AT_ONCE = 5000  # rows of Parquet in memory
 FORMULA = ("=", "+", "-", "@", "\t")  # begins a text that a spreadsheet would take for a formula
 
 
@@ -39,7 +43,7 @@ def build_parser():
     parser = Parser(prog="journal.py", description=prose, epilog=examples)
     parser.add_argument("command", choices=["export"], help="what to do")
     parser.add_argument("journal", type=Path, metavar="JOURNAL", help="the station's SQLite file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="a .csv file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
     since = "only verdicts from this time on, as 2026-07-31 or 2026-07-31T06:00:00 (UTC)"
     parser.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help=since)
     return parser
@@ -56,21 +60,45 @@ def export(args):
     from common.files import atomic_path
     from station.journal import Journal, epoch_of, iso
 
-    if args.output.suffix.lower() != ".csv":
-        raise InputError(f"{args.output}: has to end in .csv")
-    since, count = epoch_of(args.since) if args.since else 0.0, 0
-    found = Journal(args.journal, write=False).query(VERDICTS, (since,))
+    write = {".csv": write_csv, ".parquet": write_parquet}.get(args.output.suffix.lower())
+    if write is None:
+        raise InputError(f"{args.output}: has to end in .csv or .parquet")
+    found = Journal(args.journal, write=False).query(VERDICTS, (epoch_of(args.since) if args.since else 0.0,))
     columns = [name for name, *_ in found.description]
-    with atomic_path(args.output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        for count, values in enumerate(found, 1):
-            row = dict(zip(columns, values))
-            row |= {"time": iso(row["time"]), "check": bool(row["check"])}
-            formulas = {name: v for name, v in row.items() if isinstance(v, str) and v.startswith(FORMULA)}
-            writer.writerow(row | {name: f"'{text}" for name, text in formulas.items()})
+    rows = (dict(zip(columns, values)) for values in found)
+    rows = (row | {"time": iso(row["time"]), "check": bool(row["check"])} for row in rows)
+    with atomic_path(args.output) as temporary:
+        count = write(temporary, columns, rows)
     print(f"journal.py: {count} verdicts in {args.output}", file=sys.stderr)
     return FINE
+
+
+def write_csv(path, columns, rows):
+    """Write rows (dicts) as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Returns their
+    number."""
+    count = 0
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for count, row in enumerate(rows, 1):
+            formulas = {name: v for name, v in row.items() if isinstance(v, str) and v.startswith(FORMULA)}
+            writer.writerow(row | {name: f"'{text}" for name, text in formulas.items()})
+    return count
+
+
+def write_parquet(path, columns, rows):
+    """Write rows (dicts) as Parquet; returns their number. Raises InputError where pyarrow is missing."""
+    try:
+        import pyarrow as arrow
+        from pyarrow.parquet import ParquetWriter
+    except ImportError:
+        raise InputError("Parquet needs pyarrow: pip install -r requirements-parquet.txt, or write .csv") from None
+    schema, count = arrow.schema([(name, getattr(arrow, TYPES.get(name, "string"))()) for name in columns]), 0
+    with ParquetWriter(path, schema) as writer:
+        while some := list(itertools.islice(rows, AT_ONCE)):
+            writer.write_table(arrow.Table.from_pylist(some, schema=schema))
+            count += len(some)
+    return count
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
-"""The saved model's file: read back, read by the safetensors library, damaged in every byte."""
+"""The saved model's file: read back, read by the safetensors library, damaged in every byte, killed while written."""
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,7 @@ from common.errors import InputError
 from inspection import model_file
 from inspection.model_file import read_model, write_model
 
+ROOT = Path(__file__).resolve().parents[2]
 ARRAYS = {
     "bank.rgb": np.arange(6, dtype=np.float32).reshape(2, 3),
     "half": np.array([1.5, -2], np.float16),
@@ -164,3 +170,36 @@ def test_a_header_made_to_fit_its_checksum(small, tmp_path):
         assert old in small[1]
         data = small[1][:-32].replace(old, new)
         refusal(tmp_path / "made", data + hashlib.sha256(data).digest())
+
+
+# ---------------------------------------------------------------- killed
+
+WRITER = """
+import os, signal, sys
+import numpy as np
+from inspection import model_file
+path, point = sys.argv[1:]
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+pieces = model_file._pieces
+def some(*args):
+    for i, piece in enumerate(pieces(*args)):
+        if point == f"piece {i}":
+            die()
+        yield piece
+model_file._pieces = some
+if point in ("fsync", "replace"):
+    setattr(os, point, die)
+model_file.write_model(path, {name: np.full(200_000, 1.0) for name in "ab"}, {"i": 1})
+"""
+
+
+@pytest.mark.parametrize("point, new", [("piece 0", 0), ("piece 3", 0), ("fsync", 0), ("replace", 0), ("none", 1)])
+def test_killed_at(tmp_path, point, new):
+    path = tmp_path / "a.m3dm"
+    write_model(path, {"a": np.zeros(200_000)}, {"i": 0})
+    words = [sys.executable, "-c", WRITER, str(path), point]
+    code = subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode
+    assert code == (0 if point == "none" else -signal.SIGKILL)
+    arrays, meta = read_model(path)
+    assert meta == {"i": new} and (arrays["a"] == new).all()

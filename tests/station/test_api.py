@@ -72,11 +72,12 @@ def test_names_are_text_and_nothing_else(client, station, place):
     assert not (place.models.parent / "etc").exists()
     for path in ("/parts/1/pictures/..%2f..%2frgb.jpg", "/static/..%2f..%2fapi.py", "/parts/x", "/parts/-1"):
         assert client.get(path).status_code in (404, 422)
+    assert "organised cloud, TIFF, metres" in client.get("/docs").text
 
 
 def test_no_answer_names_a_folder_of_the_server(client, place):
     told = [post(client, 50), post(client, files={"rgb": ("a", b"")}), post(client, data={"model": "x"})]
-    told += [client.get(path) for path in ("/models", "/health", "/parts", "/quality", "/openapi.json")]
+    told += [client.get(path) for path in ("/models", "/health", "/parts", "/quality", "/docs", "/openapi.json")]
     for action in ("promote", "compare", "rollback", "nonsense"):
         told.append(client.post(f"/quality/knob/{action}", data={"by": "Eva", "version": "0" * 64}))
     assert [answer.url for answer in told if str(place.models.parent) in answer.text or "/tmp" in answer.text] == []

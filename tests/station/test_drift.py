@@ -1,9 +1,10 @@
-"""The promise of the drift alarm, over 1,000 streams; how soon drift is found."""
+"""The promise of the drift alarm, over 1,000 streams; the naive ways break it; how soon drift is found."""
 
 import numpy as np
 import pytest
 
 from station import drift
+from station.charts import DECISION, cusum
 from station.drift import DELTA, Jumper, Watch, rank
 
 STREAMS, PARTS, CALIBRATION = 1000, 500, 20
@@ -39,6 +40,23 @@ def test_without_drift_at_most_delta_of_the_streams_alarm(streams, scores):
     ranks = online_ranks(scores(streams), np.random.default_rng(1))
     assert abs(ranks.mean() - 0.5) < 0.002 and abs(np.corrcoef(ranks[:, 5], ranks[:, 6])[0, 1]) < 0.1
     assert np.mean(alarms(ranks) < PARTS) <= 2 * DELTA  # 10 of 1,000 are allowed on average, above 20 in 1 of 600 cases
+
+
+def test_p_values_against_the_calibration_parts_alone_break_it(streams):
+    ordered, rng = np.sort(streams[:, :CALIBRATION]), np.random.default_rng(3)
+    above = np.stack([CALIBRATION - np.searchsorted(o, s) for o, s in zip(ordered, streams[:, CALIBRATION:])])
+    fixed = (above + rng.random(above.shape)) / (CALIBRATION + 1)
+    assert np.mean(alarms(fixed) < PARTS) > 0.3
+
+
+def test_passed_parts_alone_break_it(streams):
+    passed = []
+    for row in streams:
+        limit = np.sort(row[:CALIBRATION])[-2]  # fails 5 to 10 % of the parts
+        passed.append(np.concatenate([row[:CALIBRATION], row[CALIBRATION:][row[CALIBRATION:] <= limit][:400]]))
+    length = min(map(len, passed))
+    ranks = online_ranks(np.stack([row[:length] for row in passed]), np.random.default_rng(4))
+    assert np.mean(alarms(ranks) < length) > 3 * DELTA
 
 
 @pytest.mark.parametrize("shift, most", [(1.0, 60), (2.0, 25)])
@@ -79,3 +97,8 @@ def test_a_long_stream_is_thinned_by_chance_alone(monkeypatch):
         else:
             watch.parts += 1
     assert watch.parts == 10_000 and 450 < len(ranked) < 680  # 100 (1 + ln 100) = 561
+
+
+def test_cusum():
+    rng = np.random.default_rng(0)
+    assert cusum(rng.random(100))[0] < DECISION < cusum([None, *rng.random(60) * 0.1])[0] and cusum([None])[0] == 0

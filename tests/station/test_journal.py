@@ -65,3 +65,8 @@ def test_export(place, tmp_path, capsys):
     assert [row["time"] for row in rows] == [answer["time"] for answer in answers]
     assert command.main([*export, str(out), "--since", "2999-01-01"]) == 0
     assert "0 verdicts" in capsys.readouterr().err and command.main([*export, "a.txt"]) == 2
+    arrow = pytest.importorskip("pyarrow.parquet")
+    assert command.main([*export, str(out.with_suffix(".parquet"))]) == 0
+    table = arrow.read_table(out.with_suffix(".parquet")).to_pylist()
+    assert [row["score"] for row in table] == [1, 50, 3] and table[0]["serial"] == "=1+1"
+    assert table[1]["review_note"] == "scratch\nonly" and table[2]["sampling_probability"] is None

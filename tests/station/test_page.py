@@ -110,7 +110,7 @@ def test_nothing_is_cut_off_and_the_verdict_is_large(browser, address, station, 
         send(station, score, serial="A-very-long-serial-number-" * 5, name="x" * 150, draw=True)
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    for path in ("/review", "/history", "/quality", "/"):
+    for path in ("/review", "/history", "/quality", "/docs", "/"):
         visit(browser, address + path)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path
     tall = browser.execute_script("return parseFloat(getComputedStyle(document.querySelector('.verdict')).fontSize)")
@@ -144,7 +144,7 @@ def tabbed(browser):
 def test_keyboard_and_screen_reader(browser, address, station):
     part = send(station, 50, serial="A1", draw=True)
     named = {"link", "button", "textbox", "searchbox", "combobox", "image", "heading", "navigation", "form"}
-    for path in ("/", "/review", "/history", "/quality", f"/view/{part['id']}"):
+    for path in ("/", "/review", "/history", "/quality", f"/view/{part['id']}", "/docs"):
         visit(browser, address + path)
         found = accessible(browser)
         assert [(role, name) for role, name, _ in found if role in named and not name.strip()] == [], path
