@@ -1,7 +1,5 @@
-"""Turns a fitted method into arrays and JSON, and back.
-
-They hold everything the method has learned: its banks, its late fusion and its training statistics. They do not hold
-the networks (the saved model names their weight files by sha256) nor the rows that the coresets dropped.
+"""Turns what a fitted method has learned into arrays and JSON, and back. The networks are not in it (the saved model
+names their weight files by sha256), nor the rows that the coresets dropped.
 
     arrays   bank.<name>.*        rows, norms, part; bound.* of a large bank; SCALING lies in the facts
              placement.*, place.* the frame, and the normal parts in it
@@ -38,15 +36,7 @@ SCALING = ("mean", "std", "weight_eps", "divisor")
 
 
 def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta]:
-    """(arrays, JSON-able facts) of a fitted method in eval mode.
-
-    Args:
-        method: its banks are finished and its late fusion is fitted.
-        name: its name, a key of ``METHODS``.
-
-    Raises:
-        InputError: the method is in train mode.
-    """
+    """(arrays, JSON-able facts) of a fitted method; ``name``: its key in ``METHODS``. InputError in train mode."""
     if not method.fixes.eval_mode:
         raise InputError(TRAIN_MODE)
     learned: dict[str, dict[str, Any]] = {}  # {prefix: {name: array or tensor}}
@@ -92,12 +82,7 @@ def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta
 
 
 def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> Features:
-    """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``.
-
-    Args:
-        arrays: {name: array}; they are copied, so they may be views of a file.
-        facts: dict.
-        extractor: has the networks that the method was fitted with.
+    """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``. The arrays are copied.
 
     Raises:
         InputError: the networks give patches of another width, or the method was in train mode.
@@ -116,8 +101,7 @@ def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> F
             told = f"{own['rows'].shape[1]} columns, the networks give {extractor.widths[name]}"
             raise InputError(f"the {name} bank has {told}")
         method.banks[name] = _bank(own, of, extractor.device)
-    learned = _below("late_fusion.", arrays)
-    if learned:
+    if learned := _below("late_fusion.", arrays):
         method.late_fusion.restore(learned)
     if facts.get("placement") is not None:
         method.placement = Placement.restored(_below("placement.", arrays), facts["placement"])
@@ -133,7 +117,7 @@ def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> F
 
 
 def _bank(own: Arrays, of: Meta, device: torch.device) -> MemoryBank:
-    """The finished MemoryBank of its arrays and facts; what a search needs is made anew where it was not kept."""
+    """The finished MemoryBank; what a search needs is made anew where it was not kept."""
     # copied: torch needs writable memory, and model files are mapped read-only
     known = {key: torch.from_numpy(np.array(array)) for key, array in own.items()}
     rows, search, bounded = known["rows"].float().to(device), None, "bound.z" in known

@@ -1,11 +1,6 @@
-"""The versions of a saved model: whatever is replaced stays beside it.
-
-    knob.m3dm                              the model
-    knob.history/<date>_<id>.m3dm          every version that was replaced; the id is the start of its checksum
-
-The version before is the newest that was written before the present one, so rolling back twice goes two versions back.
-A version that was brought back stays in the history too, and nothing is ever deleted.
-"""
+"""The versions of a saved model: what is replaced in ``knob.m3dm`` stays as ``knob.history/<date>_<id>.m3dm``, the id
+being the start of its checksum. The version before is the newest that was written before the present one, so rolling
+back twice goes two versions back. Nothing is ever deleted."""
 
 import contextlib
 import shutil
@@ -21,7 +16,7 @@ ID_DIGITS = 12
 
 
 class Version(NamedTuple):
-    """One version of a model; ``written``: when, as ISO text; ``parts``: training and calibration parts, in words."""
+    """One version of a model; ``written``: ISO time; ``parts``: training and calibration parts, in words."""
 
     path: Path
     id: str
@@ -31,16 +26,12 @@ class Version(NamedTuple):
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of the versions before."""
+    """Where the versions before are."""
     return path.with_suffix(".history")
 
 
 def version_of(path: Path) -> Version:
-    """The Version in a model's file.
-
-    Raises:
-        InputError: the file cannot be read, or is no model.
-    """
+    """The Version in a model's file; InputError where it cannot be read, or is no model."""
     meta, checksum = read_meta(path)
     written = meta.get("written") or _changed(path)  # version 0.9 did not write it
     try:
@@ -54,11 +45,7 @@ def version_of(path: Path) -> Version:
 
 def keep(path: Path) -> Path | None:
     """Put the model in ``path`` into its history, before it is replaced; returns its path there, None if there is no
-    model. A damaged one is kept too.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    model. A damaged one is kept too."""
     if not path.is_file():
         return None
     try:
@@ -83,16 +70,8 @@ def versions(path: Path) -> list[Version]:
 
 
 def roll_back(path: Path, wanted: str | None = None) -> Version:
-    """Bring an earlier version back; returns it. The present one stays in the history.
-
-    Args:
-        path: the model's file.
-        wanted: start of the version's id; None: the version before the present one.
-
-    Raises:
-        InputError: there is no such version.
-        OSError: it cannot be written.
-    """
+    """Bring an earlier version back and return it: the one before, or the one whose id begins with ``wanted``. The
+    present one stays in the history. InputError where there is no such version."""
     known = versions(path)
     present = next((version.written for version in known if version.path == path), None)
     if wanted is None:

@@ -35,42 +35,29 @@ class PlaceFacts(NamedTuple):
 
 
 class InPlace:
-    """A part's deviation from normal parts, asked about regions.
-
-    Args:
-        reference: the normal parts.
-        appearance: of the part.
-        pitch: mm per cell.
-    """
+    """A part's deviation from the normal parts of ``reference``, asked about regions; ``pitch``: mm per cell."""
 
     def __init__(self, reference: PlaceReference, appearance: Appearance, pitch: float) -> None:
         self._of, self._pitch, self._measured = reference.deviation(appearance), pitch, ~np.isnan(appearance.height)
+        self.place_mm2 = pitch**2
+        # [S, S] by how much the part is higher than good parts; NaN where nothing was measured
+        self.height_mm = np.where(self._measured, self._of.height, np.nan).astype(np.float32)
         self._spread: Any = reference.spread
         self._nominal: Any = reference.nominal
-
-    @property
-    def height_mm(self) -> NDArray[np.float32]:
-        """[S, S] float32: by how much the part is higher than good parts, in mm; NaN where nothing was measured."""
-        return np.where(self._measured, self._of.height, np.nan).astype(np.float32)
 
     def facts(
         self, mask: NDArray[np.bool_], box: tuple[int, int, int, int], shares: Mapping[str, float]
     ) -> tuple[PlaceFacts, NDArray[np.bool_] | None]:
-        """What a region differs in, and where.
+        """(PlaceFacts of a region, [S, S] bool). The latter are the places in and around it that differ at least half
+        as much as it does at most, in height; in colour, if it is a region of colour. None if it is of neither.
 
         Args:
-            mask: the region, bool in ``box``.
-            box: (left, top, right, bottom).
+            mask: the region, bool in ``box`` (left, top, right, bottom).
             shares: {map: share} where the region differs most.
-
-        Returns:
-            (PlaceFacts, [S, S] bool). The latter are the places in and around the region that differ at least half as
-            much as it does at most, in height; in colour, if it is a region of colour. None if it is of neither.
         """
         left, top, right, bottom = box
         window = np.s_[top:bottom, left:right]
-        rows, columns = np.nonzero(mask)
-        middle = (len(self._measured) - 1) / 2
+        (rows, columns), middle = np.nonzero(mask), (len(self._measured) - 1) / 2
         kind = _kind(shares)
         local = "local_" if kind.startswith("local_") else ""
         height, colour = (getattr(self._of, f"{local}{name}")[window][mask] for name in ("height", "colour"))
@@ -80,30 +67,28 @@ class InPlace:
         bright = np.abs(colour).sum(1) >= HALF * np.abs(colour).sum(1).max(initial=0)
         if not kind.endswith("height") and np.mean(known & (np.abs(height) > CLEAR * spread)) < ENOUGH:
             strong = np.zeros_like(strong)
-        deepest = _deepest(height[strong]) if strong.any() else None
-        places = None
+        deepest = places = None
+        if strong.any():  # what a gauge would read: nearly the largest, with the sign that most places have
+            of = height[strong]
+            deepest = float(np.sign(np.median(of)) * np.percentile(np.abs(of), DEEPEST))
         if kind.endswith("colour"):
             differs = np.abs(getattr(self._of, f"{local}colour")).sum(2)
             places = _touched(differs >= HALF * np.percentile(differs[window][mask], DEEPEST), mask, window)
         elif kind.endswith("height") and deepest is not None:
             differs = getattr(self._of, f"{local}height") * np.sign(deepest)
             places = _touched(differs >= HALF * abs(deepest), mask, window)
+        brightness = self._of.brightness[window][mask] if kind == "brightness" else colour[bright][:, 0]
         facts = PlaceFacts(
             float((left + columns.mean() - middle) * self._pitch),
             float((middle - top - rows.mean()) * self._pitch),
             kind,
             deepest,
             float(np.median(spread[strong])) if strong.any() else float(np.median(spread)),
-            float(np.median(colour[bright][:, 0])),
+            float(np.median(brightness)),
             (float(np.median(colour[bright][:, 1])), float(np.median(colour[bright][:, 2]))),
             float(np.median(self._nominal.valid[window][mask])),
         )
         return facts, places
-
-    @property
-    def place_mm2(self) -> float:
-        """The area of a place."""
-        return self._pitch**2
 
 
 def _kind(shares: Mapping[str, float]) -> str:
@@ -115,7 +100,7 @@ def _kind(shares: Mapping[str, float]) -> str:
 
 
 def _touched(differs: NDArray[np.bool_], mask: NDArray[np.bool_], window: tuple[slice, slice]) -> NDArray[np.bool_]:
-    """[S, S] bool: the pieces of ``differs`` [S, S] that a region touches."""
+    """The pieces of ``differs`` [S, S] that a region touches."""
     from scipy import ndimage
 
     labels, _ = ndimage.label(differs, CONNECTED)
@@ -135,17 +120,14 @@ def place_text(facts: PlaceFacts, area_mm2: float | None, names: Mapping[str, st
         if facts.height_mm is not None:
             return f"{_height(facts.height_mm)} and {_colour(facts)} {usual}"
         return f"{_colour(facts)} {where}"
+    if facts.kind == "brightness":
+        return f"{_colour(facts)} in the same light {where}"
     if facts.kind == "missing":
         return f"no surface {where}, where good parts have one"
     if facts.kind == "extra":
         return f"surface {where}, where good parts have none"
     text = f"unlike good parts in {names.get(facts.kind, facts.kind)} {where}"
     return text if facts.height_mm is None else f"{text}, {_height(facts.height_mm)} than these"
-
-
-def _deepest(heights: NDArray[Any]) -> float:
-    """What a gauge would read: nearly the largest deviation, with the sign that most places have."""
-    return float(np.sign(np.median(heights)) * np.percentile(np.abs(heights), DEEPEST))
 
 
 def _height(mm: float) -> str:

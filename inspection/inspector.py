@@ -37,11 +37,7 @@ from scoring_addon import Parameters
 
 
 def loaded(model: SavedModel, extractor: PatchExtractor) -> tuple[Scorer, Preparation]:
-    """(Scorer, Preparation) of a model.
-
-    Raises:
-        InputError: the model contradicts itself, or the networks are others.
-    """
+    """(Scorer, Preparation) of a model; InputError where it contradicts itself, or the networks are others."""
     meta = model.meta
     try:
         known = meta["scoring"]
@@ -58,22 +54,15 @@ def loaded(model: SavedModel, extractor: PatchExtractor) -> tuple[Scorer, Prepar
 
 
 class Inspector:
-    """Judges parts by a saved model.
-
-    Several threads may share one object: a lock lets one thread at a time use the networks and banks.
+    """Judges parts by a saved model. Several threads may share one object: one at a time uses the networks and banks.
 
     Args:
-        model: the content of its file.
-        extractor: has the networks that the model was fitted with.
         false_alarm: promised share of good parts that fail.
         scoring: the model's scoring that decides; None: its first one.
 
     Attributes:
-        category, scoring, alpha: category that is judged, scoring that decides, false-alarm rate.
-        promised: whether the rate is guaranteed; without calibration parts it is an estimate.
+        promised: whether the rate ``alpha`` is guaranteed; without calibration parts it is an estimate.
         promise: a sentence on what is guaranteed.
-        threshold, pixel_threshold: thresholds of the score and of the map's pixels.
-        scorings: names of all scorings in the model.
         rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         preparation: Preparation; other processes may use a copy of it.
 
@@ -112,15 +101,9 @@ class Inspector:
         scoring: str | None = None,
         fusion_module_path: str | Path | None = None,
     ) -> "Inspector":
-        """Load an Inspector from a model's file.
-
-        Args:
-            path: file that ``main.py --save_model`` wrote.
-            checkpoint_dir: folder of the networks' weights.
-            device: auto, cpu or cuda.
-            fusion_module_path: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path
-                that the fit used.
-            false_alarm, scoring: as for the class.
+        """Load an Inspector from the file that ``main.py --save_model`` wrote; ``device``: auto, cpu or cuda;
+        ``fusion_module_path``: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path that
+        the fit used.
 
         Raises:
             InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
@@ -132,12 +115,12 @@ class Inspector:
         return cls(model, extractor, false_alarm, scoring)
 
     def judge(self, rgb: ArrayLike, xyz: ArrayLike | None = None) -> Judgement:
-        """Judge one part; returns a Judgement.
+        """Judge one part.
 
         Args:
             rgb: [H, W, 3] uint8.
             xyz: [h, w, 3] metres, on a pixel grid that shows the same view as ``rgb``; 0, NaN or infinity where nothing
-                was measured. None: there is no cloud; only for models whose training parts had none.
+                was measured. None: only for models whose training parts had no clouds.
 
         Raises:
             InputError: an array has another shape or type, or the model needs a cloud.
@@ -152,23 +135,16 @@ class Inspector:
         return self.judge_prepared(prepared, clock)
 
     def judge_depth(self, rgb: ArrayLike, depth: ArrayLike) -> Judgement:
-        """Judge one part from a depth image as the camera delivers it; returns a Judgement.
-
-        The intrinsics and the unit of the depth are those of the training parts' import, which the model keeps.
-
-        Args:
-            rgb: [H, W, 3] uint8.
-            depth: [h, w] counts or lengths in the unit of the import; 0, NaN or infinity where nothing was measured.
+        """Judge one part from a depth image [h, w] as the camera delivers it, with the intrinsics and the unit of the
+        training parts' import, which the model keeps; 0, NaN or infinity where nothing was measured.
 
         Raises:
             InputError: the model keeps no camera, or an array has another shape or type.
         """
         known = self.model.meta.get("camera")
         if not known or known["cropped"]:
-            raise InputError(
-                f"{self.category}: the model keeps no camera (its parts were not imported from whole depth images): "
-                "give points, or import the training parts again and fit anew"
-            )
+            why = "the model keeps no camera (its parts were not imported from whole depth images)"
+            raise InputError(f"{self.category}: {why}: give points, or import the training parts again and fit anew")
         depth = np.asarray(depth, np.float64)
         if depth.ndim != 2:
             raise InputError(f"the depth has shape {depth.shape}, expected height × width")
@@ -205,26 +181,20 @@ class Inspector:
             regions, first = inspect_regions(pixels, self.pixel_threshold, *facts), ""
             if found.verdict == verdict.FAIL and not regions and in_place is not None:
                 # the score is above its limit but no pixel above its own, which has a promise of its own: show where
-                # the score comes from
-                regions, first = inspect_regions(pixels, lowest_of_score(pixels), *facts)[:1], "strongest: "
+                # the score comes from. It averages the TOPK_IN_PLACE largest pixels; this is the largest of the others
+                values = np.sort(pixels, axis=None)
+                limit = float(values[-min(TOPK_IN_PLACE + 1, values.size)])
+                regions, first = inspect_regions(pixels, limit, *facts)[:1], "strongest: "
             explanation = explained(found, shares, regions, doubt)
             explanation = explanation._replace(text=first + explanation.text)
-        scores = {name: of[0] for name, of in result.scored.items()}
-        about = regions, explanation, "", scores
-        return Judgement(*found, np.asarray(pixels), self.pixel_threshold, *about, **shown)
+        scores = {name: score for name, (score, _) in result.scored.items()}
+        of_map = np.asarray(pixels), self.pixel_threshold, regions
+        return Judgement(*found, *of_map, explanation, "", scores, **shown)
 
     def normal_picture(self) -> NDArray[np.uint8]:
-        """Image [S, S, 3] uint8 of the first training part, for display; in the frame, if there is one."""
+        """Image [S, S, 3] uint8 of the first training part; in the frame, if there is one."""
         stream = io.BytesIO(self.model.arrays["parts.pictures"].tobytes())
         return np.asarray(Image.open(stream).convert("RGB"))
-
-
-def lowest_of_score(pixels: ArrayLike) -> float:
-    """A threshold that only those pixels of a map [H, W] exceed that make its score. The scoring ``calibrated``
-    averages the TOPK_IN_PLACE largest pixels; the threshold is the largest of all others."""
-    values = np.ravel(pixels)
-    count = min(TOPK_IN_PLACE + 1, values.size)
-    return float(np.partition(values, values.size - count)[values.size - count])
 
 
 def extractor_of(
@@ -233,18 +203,11 @@ def extractor_of(
     device: str = "auto",
     fusion_module_path: str | Path | None = None,
 ) -> PatchExtractor:
-    """The PatchExtractor that a SavedModel was fitted with; arguments as in :meth:`Inspector.load`.
-
-    Raises:
-        InputError: weights are missing, or differ from those of the fit; the model is one of version 0.9 whose FPFH
-            have a radius.
-    """
+    """The PatchExtractor that a SavedModel was fitted with; arguments and errors as in :meth:`Inspector.load`."""
     folder, chosen = Path(checkpoint_dir), choose_device(device)
     options: dict[str, Any] = {**model.meta["extractor"], "folder": folder}
     if any(options.pop(f"fpfh_{of}_radius", None) is not None for of in ("normal", "feature")):
-        raise InputError(
-            f"{model.path}: its FPFH have a radius, as version 0.9 could be asked for: fit the model again"
-        )
+        raise InputError(f"{model.path}: its FPFH have a radius, as in version 0.9: fit the model again")
     if options.pop("rgb_layers", None):
         raise InputError(f"{model.path}: it was fitted with --rgb_layers, which is gone: fit the model again")
     if "rgb_onnx" in model.arrays:

@@ -1,4 +1,4 @@
-"""The steps of tools/predict.py for each part (reading in another process, its row, its picture); the evaluation."""
+"""The steps of tools/predict.py for each part: reading in another process, its row; the evaluation of all."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +24,11 @@ from part_frame.placement import Placed
 
 
 class Loaded(NamedTuple):
-    """A part that was read."""
+    """A part that was read; ``complete``: whether its files could be."""
 
     prepared: Prepared
     seconds: float
-    complete: bool = False  # whether its files could be read
+    complete: bool = False
     warning: str = ""
     fingerprint: str = ""
 
@@ -78,11 +78,8 @@ def load_parts(parts: Sequence[PartFiles], inspector: Inspector, workers: int, m
 def row_of(
     part: PartFiles, loaded: Loaded, inspector: Inspector, label: int | None
 ) -> tuple[dict[str, Any], Judgement]:
-    """(a part's dict for verdicts.jsonl and verdicts.csv, its Judgement).
-
-    Args:
-        label: 1 for a defective part, 0 for a good one; None: not known.
-    """
+    """(a part's dict for verdicts.jsonl and verdicts.csv, its Judgement); ``label``: 1 for a defective part, 0 for a
+    good one."""
     started = time.perf_counter()
     judgement = inspector.judge_prepared(loaded.prepared)
     milliseconds = 1000 * (loaded.seconds + time.perf_counter() - started)
@@ -112,10 +109,8 @@ def _hit(gt: Path, judgement: Judgement, side: int, placed: Placed | None) -> bo
 
 
 def evaluation_text(output: Path, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write evaluation.md (confusion table, rates with intervals); returns its text.
-
-    Parts that the model was fitted or calibrated with are left out.
-    """
+    """Write evaluation.md (confusion table, rates with intervals); returns its text. Parts that the model was fitted or
+    calibrated with are left out."""
     known, rows = [row for row in rows if "known" in row], [row for row in rows if "known" not in row]
     text = ""
     if known:

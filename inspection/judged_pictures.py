@@ -24,14 +24,8 @@ LEAST_MM = 0.5  # the colour scale of deviations reaches at least so far
 
 
 def draw_judgement(path: Path, title: str, judgement: Judgement, normal: NDArray[Any] | None = None) -> None:
-    """Write a PNG of a judged part: verdict, the part with its regions, how it deviates, and a normal part.
-
-    Args:
-        path: the PNG to write.
-        title: the part's name.
-        judgement: with a picture.
-        normal: picture [S, S, 3] uint8 of a normal part in the same frame; None: the panel is left out.
-    """
+    """Write a PNG of a judged part: verdict, the part with its regions, how it deviates, and the picture [S, S, 3]
+    uint8 of a ``normal`` part in the same frame."""
     lines = _lines(judgement)
     width, height = 3 * GAP + LARGE + SMALL, BANNER + LARGE + (len(lines) + 1) * LINE + 2 * GAP
     sheet = Image.new("RGB", (width, height), PAPER)
@@ -71,21 +65,16 @@ def _lines(judgement: Judgement) -> list[str]:
 def _side(judgement: Judgement, normal: NDArray[Any] | None) -> Iterator[tuple[str, Image.Image]]:
     """Yield (title, panel) beside the part: how it deviates, and a normal part."""
     if judgement.height_mm is not None:
-        limit = max(LEAST_MM, float(np.nanpercentile(np.abs(judgement.height_mm), 99.8)))
-        title = f"height: −{limit:.1f} mm blue, +{limit:.1f} mm red"
-        yield title, _deviation(judgement.height_mm, limit)
+        values = judgement.height_mm
+        limit = max(LEAST_MM, float(np.nanpercentile(np.abs(values), 99.8)))
+        panel = _coloured(values / (2 * limit) + 0.5, ~np.isnan(values), "RdBu_r", SMALL)
+        bar = np.tile(np.linspace(0, 1, SMALL), (BAR, 1))
+        panel.paste(_coloured(bar, bar >= 0, "RdBu_r", (SMALL, BAR)), (0, SMALL - BAR))
+        yield f"height: −{limit:.1f} mm blue, +{limit:.1f} mm red", panel
     elif judgement.cloud is not None:
         yield "cloud: depth, near is bright", depth_picture(judgement.cloud)
     if normal is not None:
         yield "a normal part", _resized(normal, SMALL)
-
-
-def _deviation(values: NDArray[Any], limit: float) -> Image.Image:
-    """A panel of heights in mm, with a bar from -limit to +limit at its lower edge."""
-    panel = _coloured(values / (2 * limit) + 0.5, ~np.isnan(values), "RdBu_r", SMALL)
-    bar = np.tile(np.linspace(0, 1, SMALL), (BAR, 1))
-    panel.paste(_coloured(bar, bar >= 0, "RdBu_r", (SMALL, BAR)), (0, SMALL - BAR))
-    return panel
 
 
 def depth_picture(cloud: NDArray[Any], size: int = SMALL) -> Image.Image:
@@ -96,7 +85,7 @@ def depth_picture(cloud: NDArray[Any], size: int = SMALL) -> Image.Image:
 
 
 def _coloured(shades: NDArray[Any], there: NDArray[np.bool_], colours: str, size: int | tuple[int, int]) -> Image.Image:
-    """A PIL picture of shades [H, W] from 0 to 1 in a colour map; grey where they are not ``there``."""
+    """Of shades [H, W] from 0 to 1; grey where they are not ``there``."""
     from matplotlib import colormaps  # slow to load, and without pictures nothing needs it
 
     picture = np.asarray(colormaps[colours](np.nan_to_num(np.clip(shades, 0, 1)))[..., :3] * 255)

@@ -75,7 +75,7 @@ class Judgement:
 
 
 def explained(decision: Decision, shares: Shares, regions: Sequence[Region], doubt: str = "") -> Explanation:
-    """The Explanation of a judged part, whose text leaves out shares of 0; ``doubt``: a sentence or ""."""
+    """The Explanation of a judged part, whose text leaves out shares of 0; ``doubt`` ends it."""
     told = sorted(((name, share) for name, share in shares.items() if share), key=lambda of: -of[1])
     parts = ", ".join(f"{NAMES[name]} {share:.4g}" for name, share in told)
     text = f"score {decision.score:.4g} {'above' if decision.verdict == FAIL else 'not above'} {decision.threshold:.4g}"

@@ -1,17 +1,12 @@
 """The file of a saved model: arrays and JSON with a checksum; one file per category.
 
-It is a safetensors file, which any safetensors library reads. Its header's ``__metadata__`` holds
+It is a safetensors file, which any safetensors library reads. ``__metadata__`` of its header holds "format"
+("m3dm-model"), "version" of this layout, and "meta", JSON text of everything that is not an array. The arrays follow,
+those with the largest items first, so that each is aligned. The last, ``.sha256``, has 32 bytes: the SHA-256 of all
+bytes before it. It detects damage and careless edits, but not somebody who computes it anew. Reading runs no code from
+the file.
 
-    format      "m3dm-model"
-    version     the version of this layout, 1
-    meta        JSON text of everything that is not an array
-
-The arrays follow, those with the largest items first, so that each is aligned. The last array, ``.sha256``, has 32
-bytes: the SHA-256 of all bytes before it, header and length included. It detects damage and careless edits, but not
-somebody who computes it anew. There is no pickle, and reading runs no code from the file.
-
-This module writes the file itself, because ``safetensors.numpy.save_file`` copies all arrays at once. It streams the
-arrays and computes the checksum on the way. Tests read the files with the library.
+The file is written here, because ``safetensors.numpy.save_file`` copies all arrays at once.
 """
 
 import hashlib
@@ -45,13 +40,11 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
     """Write a model's file in one step: under a temporary name, synced to the disk, then renamed.
 
     Args:
-        path: the file to write.
-        arrays: {name: array of one of DTYPES, of any shape}; stored little-endian and contiguous.
-        meta: dict that fits into JSON. Tuples come back as lists; keys must be text.
+        arrays: {name: array of one of DTYPES, of any shape}.
+        meta: fits into JSON, without NaN and infinity. Tuples come back as lists.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
-        KeyError, TypeError, ValueError: an array's type or ``meta`` cannot be stored (JSON has no NaN and no infinity).
     """
     ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
     text = json.dumps(meta, ensure_ascii=False, allow_nan=False)
@@ -75,18 +68,8 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
 
 
 def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
-    """A model's arrays and metadata, after a check of all bytes.
-
-    Args:
-        path: file that :func:`write_model` wrote.
-
-    Returns:
-        ({name: array}, meta). The arrays are read-only views of the memory-mapped file: its pages are read when needed
-        and shared between processes. The mapping lives as long as any of the arrays.
-
-    Raises:
-        InputError: the file cannot be read, is no model file, is cut off, damaged, or of a newer format.
-    """
+    """({name: array}, metadata) of a model, after a check of all bytes. The arrays are read-only views of the
+    memory-mapped file. InputError where it cannot be read, is no model file, cut off, damaged, or of a newer format."""
     data, header, start = _opened(path)
     with memoryview(data) as view:
         digest = hashlib.sha256(view[:-DIGEST_BYTES]).digest()
@@ -107,10 +90,7 @@ def read_model(path: str | Path) -> tuple[dict[str, NDArray[Any]], Meta]:
 
 def read_meta(path: str | Path) -> tuple[Meta, str]:
     """(a model's metadata, its checksum in hexadecimal) from the file's head and end; the arrays are not checked.
-
-    Raises:
-        InputError: the file cannot be read, is no model file, is cut off, or of a newer format.
-    """
+    InputError where it cannot be read, is no model file, is cut off, or of a newer format."""
     data, header, _ = _opened(path)
     try:
         return json.loads(header[METADATA]["meta"]), data[-DIGEST_BYTES:].hex()
@@ -131,7 +111,6 @@ def tuples(content: Any) -> Any:
 
 
 def _pieces(header: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:
-    """Yield the file's bytes up to the checksum. Contiguous little-endian arrays are not copied."""
     yield len(header).to_bytes(8, "little")
     yield header
     for array in arrays:
@@ -139,11 +118,7 @@ def _pieces(header: bytes, arrays: Iterable[NDArray[Any]]) -> Iterator[bytes | m
 
 
 def _opened(path: str | Path) -> tuple[mmap.mmap | bytes, Meta, int]:
-    """(the file's bytes, memory-mapped; its header; position of the arrays).
-
-    Raises:
-        InputError: the file cannot be read, is no model file, of a newer format, or cut off.
-    """
+    """(the file's bytes, memory-mapped; its header; position of the arrays)."""
     if Path(path).is_dir():
         raise InputError(f"{path}: cannot be read: it is a folder; give one of its *{SUFFIX} files")
     data: mmap.mmap | bytes = b""

@@ -1,7 +1,5 @@
-"""Scores one part by a fitted method: prepares its scan, and computes every scoring that needs no test set.
-
-Calibration parts and parts to be judged use the same functions, so their scores are comparable.
-"""
+"""Scores one part by a fitted method: prepares its scan, and computes every scoring that needs no test set. Calibration
+parts go the same way, so their scores are comparable."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -50,10 +48,8 @@ class Result(NamedTuple):
 
 
 class Preparation(NamedTuple):
-    """Prepares scans for a method; works in any process.
-
-    Calling it looks first whether the scan can be judged at all; :meth:`prepare` leaves that out.
-    """
+    """Prepares scans for a method; works in any process. Calling it looks first whether the scan can be judged at all;
+    :meth:`prepare` leaves that out."""
 
     networks_read_clouds: bool
     img_size: int  # sides in pixels of cloud, image and map
@@ -110,30 +106,16 @@ def small_picture(sample: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
 
 
 class Scorer:
-    """A fitted method with the scorings that are defined for a single part.
-
-    Args:
-        method: fitted Features.
-        names: scorings asked for; those that need a test set are left out.
-        parameters: of the scorings.
-        reference: the parts whose minima and maxima normalise: "test" or "train".
-    """
+    """A fitted method with the scorings that are defined for a single part: those ``names`` that need no test set.
+    ``reference``: the parts whose minima and maxima normalise, "test" or "train"."""
 
     def __init__(self, method: Features, names: Sequence[str], parameters: Parameters, reference: str) -> None:
         self.method, self.parameters, self.reference = method, parameters, reference
         self.names = [name for name in dict.fromkeys(names) if not needs_test_set(name, reference)] or ["baseline"]
 
     def judge(self, sample: Sequence[Any], excluding_part: int | None = None, clock: Clock | None = None) -> Result:
-        """Score one part.
-
-        Args:
-            sample: as a loader gives it.
-            excluding_part: number of a training part whose rows are left out.
-            clock: measures extraction, search and scoring.
-
-        Raises:
-            InputError: the score or the map is not finite.
-        """
+        """Score one part, a sample as a loader gives it, without the rows of the training part with this number.
+        InputError where the score or the map is not finite."""
         clock = Clock() if clock is None else clock  # an empty one is false
         with clock("extraction"):
             patches = self.method.extract(sample)

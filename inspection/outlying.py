@@ -32,12 +32,8 @@ MEND = "if it is defective, others like it pass: take it out and fit again, whic
 
 
 def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
-    """{name: text} of each of the parts ``names`` whose score is far above the others'.
-
-    Args:
-        names: [n] names of the parts.
-        scores: [n] scores, larger = more abnormal; each measured without the part's own rows.
-    """
+    """{name: text} of each part whose score is far above the others'; ``scores`` [n], larger = more abnormal, are
+    measured without the part's own rows."""
     values = np.asarray(scores, np.float64)
     if len(values) < FEWEST:
         return {}
@@ -51,7 +47,7 @@ def outlying(names: Sequence[str], scores: ArrayLike) -> dict[str, str]:
 
 def alone(names: Sequence[str], scores: ArrayLike) -> str:
     """A sentence where one calibration part scores clearly above all others and so sets the limit at the lowest rates;
-    "" elsewhere. Arguments as in :func:`outlying`."""
+    "" elsewhere."""
     values = np.asarray(scores, np.float64)
     if len(values) < FEWEST:
         return ""
@@ -65,12 +61,8 @@ def alone(names: Sequence[str], scores: ArrayLike) -> str:
 
 
 def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str, str]:
-    """{name: text} of each of the training parts ``names`` that has a place unlike the same place of most others.
-
-    Args:
-        names: [n] names of the parts, in the order in which the reference knows them.
-        reference: the ``part_frame.reference.PlaceReference`` of the fit, which still holds the parts.
-    """
+    """{name: text} of each training part that has a place unlike the same place of most others; ``names`` [n]: in the
+    order of the ``reference``, which still holds the parts."""
     count = len(names)
     if count < FEWEST_IN_PLACE or reference.parts != count:
         return {}
@@ -97,7 +89,6 @@ def unlike_in_place(names: Sequence[str], reference: PlaceReference) -> dict[str
 
 
 def _maps(reference: PlaceReference, number: int) -> NDArray[Any]:
-    """[2, S, S]: how a training part differs from the others in height and brightness."""
     found = reference.deviation(reference.kept(number), excluding=number)
     return np.asarray(np.nan_to_num(np.stack([found.height, found.colour[..., 0]])))
 
@@ -105,17 +96,8 @@ def _maps(reference: PlaceReference, number: int) -> NDArray[Any]:
 def check_outlying(
     names: Sequence[str], scores: ArrayLike, strict: bool, reference: PlaceReference | None = None
 ) -> None:
-    """Warn of parts whose scores lie far from the others', or that differ from them in place.
-
-    Args:
-        names, scores: as :func:`outlying`.
-        strict: refuse parts by their scores instead of warning; a place alone refuses none, since good parts may have
-            an unlike one.
-        reference: as :func:`unlike_in_place`; None: nothing is compared in place.
-
-    Raises:
-        InputError: there are parts with such scores, and ``strict`` is set.
-    """
+    """Warn of parts whose scores lie far from the others', or that differ from them in place; ``strict``: refuse those
+    with such scores. A place alone refuses none, since good parts may have an unlike one."""
     far = outlying(names, scores)
     if strict and far:
         more = f" (and {len(far) - 1} more)" if len(far) > 1 else ""

@@ -1,9 +1,6 @@
-"""The verdict files of tools/predict.py: a JSON line per part as soon as it is judged, and a CSV of all at the end.
-
-One folder may take the verdicts of many days and cameras. A verdict is known by its recording (the name of the folder
-that was judged), its path in it, and size and time of its files. It stays there until the same files are judged anew,
-with another model or other options.
-"""
+"""The verdict files of tools/predict.py: a JSON line per part as soon as it is judged, and a CSV of all at the end. One
+folder may take the verdicts of many days and cameras: a verdict is known by the folder that was judged, its path in it,
+and size and time of its files. It stays until the same files are judged anew, with another model or other options."""
 
 import contextlib
 import csv
@@ -32,26 +29,15 @@ COLUMNS = (
 
 
 def hold_verdicts(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Holds the verdicts in ``folder`` while its block runs.
-
-    Raises:
-        Busy: another process holds them.
-    """
+    """Holds the verdicts in ``folder`` while its block runs; refuses where another process does."""
     return hold(folder / LOCK, lambda who: f"{folder}: {who} writes its verdicts there; wait for its end")
 
 
 class Predictions:
     """The verdicts in a folder; :func:`hold_verdicts` keeps other processes away from them.
 
-    Args:
-        folder: where the files lie.
-        place: the folder whose parts are judged; its absolute path tells it from others of the same name.
-        judged_with: {name: value}, what all verdicts of this command have in common, with "judged_with": text that
-            stands for model and options.
-
-    Attributes:
-        recording: the name of ``place``, with as many of the folders above it as tell it from the other recordings.
-        rows: {key: dict} of the parts judged, in the order of the files.
+    ``place``: the folder whose parts are judged; ``recording``: its name, with as many of the folders above it as tell
+    it from the other recordings; ``judged_with``: what all verdicts of this command have in common.
     """
 
     def __init__(self, folder: Path, place: Path, judged_with: Mapping[str, str]) -> None:
@@ -71,29 +57,27 @@ class Predictions:
             raise InputError(f"{self._path}: cannot be written ({error.strerror or error})") from None
 
     def known(self, path: str, files: Files) -> Row | None:
-        """The part's row, if it was judged already from the same files with the same model and options; else None."""
+        """The part's row, if it was judged already from the same files with the same model and options."""
         row = self.of(path, files)
         same = row is not None and files is not None and row["judged_with"] == self._common["judged_with"]
         return row if same else None
 
     def of(self, path: str, files: Files) -> Row | None:
-        """The row of a part of this recording; None if there is none."""
+        """The row of a part of this recording."""
         return self.rows.get(_key(self.place, path, files))
 
     def add(self, row: Row) -> None:
         """Add a part's dict, which has "path", "verdict" and "files" (None: judge it again), and write its line."""
-        now, key = (
-            datetime.now().astimezone().isoformat(timespec="seconds"),
-            _key(self.place, row["path"], row["files"]),
-        )
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        key = _key(self.place, row["path"], row["files"])
         self.rows[key] = {**row, **self._common, "time": now, "recording": self.recording, "folder": self.place}
         self._waiting.discard(key)
         self._file.write(_line(self.rows[key]))
         self._file.flush()
 
     def picture_name(self, path: str, files: Files, name: str) -> str:
-        """The name of the part's picture below "pictures": ``name``; with the recording before it and a number behind
-        it where another part's picture is called so."""
+        """The part's picture below "pictures": ``name``, with the recording before it and a number behind it where
+        another part's is called so."""
         wanted, own = PurePosixPath(name.lstrip("/")), _key(self.place, path, files)
         taken = {row["pictures"]: key for key, row in self.rows.items() if "pictures" in row}
         numbered = (wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}") for number in itertools.count(2))
@@ -114,11 +98,7 @@ class Predictions:
 
 
 def read_lines(path: Path) -> list[Row]:
-    """The verdicts in a verdicts.jsonl; [] if the file is missing. Lines that are no verdicts are skipped.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The verdicts in a verdicts.jsonl; [] if the file is missing. Lines that are no verdicts are skipped."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
@@ -151,7 +131,6 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _key(folder: str, path: str, files: Files) -> tuple[str, str, str]:
-    """What tells a part's verdict from all others."""
     return folder, path, json.dumps(files)
 
 

@@ -19,12 +19,8 @@ from inspection.verdict import check_calibration, needs_clouds
 
 
 def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
-    """The parts below ``folder``: those in folders called good if there are any, else all; their files are examined as
-    those of training parts.
-
-    Raises:
-        InputError: there is none, or a part lacks a file, cannot be read, or is in another unit.
-    """
+    """The parts below ``folder``, examined as training parts: those in folders called good if there are any, else all.
+    InputError where there is none, or a part lacks a file, cannot be read, or is in another unit."""
     with_clouds = needs_clouds(model.meta)
     parts = find_parts(folder, with_clouds=with_clouds)
     good = [part for part in parts if part.rgb.parent.parent.name == GOOD]
@@ -45,18 +41,9 @@ def good_parts(model: SavedModel, folder: Path) -> list[PartFiles]:
 def recalibrated(
     model: SavedModel, extractor: PatchExtractor, folder: Path, parts: Sequence[PartFiles], strict: bool = False
 ) -> SavedModel:
-    """Measure new calibration parts; returns the new model.
-
-    Args:
-        model: the one before.
-        extractor: has the networks that the model was fitted with.
-        folder, parts: where they were found, for the record, and their files, see :func:`good_parts`; those that
-            cannot be judged are left out, with a warning.
-        strict: refuse parts that score far from the others.
-
-    Raises:
-        InputError: a part is a training part, or there twice; none can be judged; ``strict`` refuses.
-    """
+    """The model with new calibration parts, the :func:`good_parts` of ``folder``. Those that cannot be judged are left
+    out, with a warning. InputError where a part is a training part, or there twice; where none can be judged; where
+    one scores far from the others, and ``strict`` is set."""
     scorer, prepare = loaded(model, extractor)
     known, values = [], []
     for part in track(parts, len(parts), f"{scorer.method.class_name}: calibration"):

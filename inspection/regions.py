@@ -13,10 +13,7 @@ MM = 1000.0  # a metre
 
 
 class Region(NamedTuple):
-    """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down.
-
-    :func:`find_regions` finds the first eight fields, :func:`inspect_regions` shares and in_place.
-    """
+    """Pixels above the threshold that lie together. Pixel centres have whole coordinates, x to the right, y down."""
 
     pixels: int
     # as the sensor sees it: projected to the plane of x and y; None without a cloud. Of a part in a frame that of the
@@ -34,19 +31,12 @@ class Region(NamedTuple):
     def inside(self, values: NDArray[Any]) -> NDArray[Any]:
         """[n] those of an image's values [H, W] that belong to the region."""
         left, top, right, bottom = self.box
-        own: NDArray[Any] = values[top:bottom, left:right][self.mask]
-        return own
+        return np.asarray(values[top:bottom, left:right][self.mask])
 
 
 def find_regions(score_map: ArrayLike, threshold: float, cloud: ArrayLike | None = None) -> tuple[Region, ...]:
-    """Regions of a map above ``threshold``, the one that exceeds it most, summed over its pixels, first.
-
-    Args:
-        score_map: [H, W], finite.
-        threshold: pixels above it count, those equal to it do not. It is ``verdict.threshold`` of the largest
-            values of the calibration maps.
-        cloud: [H, W, 3] metres, 0 where nothing was measured; or None.
-    """
+    """Regions of a map [H, W] above ``threshold``, the one that exceeds it most, summed over its pixels, first;
+    ``cloud``: [H, W, 3] metres, 0 where nothing was measured."""
     from scipy import ndimage
 
     score_map = np.asarray(score_map, np.float64)
@@ -84,17 +74,13 @@ def measured_pixels(cloud: NDArray[Any]) -> NDArray[np.bool_]:
     finite, there = np.isfinite(cloud), cloud != 0
     # all(2) and any(2) would take much longer
     anything = there[..., 0] | there[..., 1] | there[..., 2]
-    found: NDArray[np.bool_] = finite[..., 0] & finite[..., 1] & finite[..., 2] & anything
-    return found
+    return np.asarray(finite[..., 0] & finite[..., 1] & finite[..., 2] & anything)
 
 
 def pixel_areas(cloud: NDArray[Any]) -> NDArray[np.float64]:
-    """[H, W] mm²: the area that each pixel of a cloud [H, W, 3] in metres covers; NaN if the pixel or a neighbour has
-    no point.
-
-    It is the area of the parallelogram between the neighbours on either side, in the plane of x and y. Depth is left
-    out, since its noise and steps would count as surface. So a surface tilted by t shows cos(t) of its area.
-    """
+    """[H, W] mm²: the area that each pixel of a cloud [H, W, 3] in metres covers, that of the parallelogram between
+    the neighbours on either side; NaN if the pixel or a neighbour has no point. Depth is left out, since its noise and
+    steps would count as surface. So a surface tilted by t shows cos(t) of its area."""
     plane = np.where(measured_pixels(cloud)[..., None], cloud[..., :2], np.nan).astype(np.float64) * MM
     if min(plane.shape[:2]) < 2:
         return np.full(plane.shape[:2], np.nan)
@@ -104,8 +90,7 @@ def pixel_areas(cloud: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _area(sizes: NDArray[Any], mask: NDArray[np.bool_], rows: slice, columns: slice) -> float | None:
-    """Area of a region in mm²: its number of pixels times their median area; if none of these is known, times that of
-    the whole part; None if none is known."""
+    """mm²: number of pixels times their median area, or that of the whole part where no pixel's is known."""
     for candidates in (sizes[rows, columns][mask], sizes):
         if not np.isnan(candidates).all():
             return float(mask.sum() * np.nanmedian(candidates))
@@ -113,7 +98,6 @@ def _area(sizes: NDArray[Any], mask: NDArray[np.bool_], rows: slice, columns: sl
 
 
 def _outline(places: NDArray[np.bool_], left: int = 0, top: int = 0) -> tuple[NDArray[Any], ...]:
-    """Lines around the places of a mask [H, W], whose first place lies at (left, top)."""
     from contourpy import LineType, contour_generator
 
     generator = contour_generator(z=np.pad(places, 1).astype(float), line_type=LineType.Separate)
@@ -124,15 +108,9 @@ def _outline(places: NDArray[np.bool_], left: int = 0, top: int = 0) -> tuple[ND
 def inspect_regions(
     pixels: NDArray[Any], threshold: float, cloud: NDArray[Any] | None, terms: Terms, in_place: InPlace | None = None
 ) -> tuple[Region, ...]:
-    """The regions of a map with all that is known of them. What lies in the area of a region before is part of that.
-
-    Args:
-        pixels: [S, S] map.
-        threshold: pixel threshold.
-        cloud: [S, S, 3] metres, 0 where nothing was measured; None: none is read.
-        terms: {map: [S, S]}, which add up to the map, or of the paper's scorings to the decision map.
-        in_place: InPlace of a part in a frame.
-    """
+    """The regions of a map [S, S] with all that is known of them. What lies in the area of a region before is part of
+    that. ``cloud``: as in :func:`find_regions`; ``terms``: {term: [S, S]}, which add up to the map; of the
+    paper's scorings to the decision map."""
     found, told = [], np.zeros(pixels.shape, bool)
     for region in find_regions(pixels, threshold, cloud):
         if told[region.place]:

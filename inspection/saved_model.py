@@ -1,14 +1,12 @@
 """The saved model of a category: one file with the fitted method and everything else that a verdict needs.
 
-    arrays   bank.*, late_fusion.*, placement.*, place.*, training.*     see inspection/fitted.py
-             calibration.score.<scoring>           [n] scores of the calibration parts
-             calibration.peak.<scoring>            [n] largest values of their maps
-             rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
-             parts.pictures                        the first training part as JPEG, to show; layout 1: all of them
-    meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, clouds, light, versions, run,
-             options
-
-The picture is only shown, so JPEG is enough.
+arrays   bank.*, late_fusion.*, placement.*, place.*, training.*     see inspection/fitted.py
+         calibration.score.<scoring>           [n] scores of the calibration parts
+         calibration.peak.<scoring>            [n] largest values of their maps
+         rgb_onnx                              bytes of the RGB backbone, if ONNX Runtime ran it at the fit
+         parts.pictures                        the first training part as JPEG, to show; layout 1: all of them
+meta     fitted, weights, extractor, reading, scoring, calibration, training_parts, clouds, light, versions, run,
+         options
 """
 
 import io
@@ -53,7 +51,7 @@ ESTIMATE = "leave-one-out"
 
 
 class PartRecord(NamedTuple):
-    """Facts about one training or calibration part that the saved model uses, apart from its rows."""
+    """What the saved model needs of one training or calibration part, apart from its rows."""
 
     name: str
     fingerprint: str
@@ -82,9 +80,6 @@ class SavedModel(NamedTuple):
     meta: Meta
 
 
-# ---------------------------------------------------------------- writing
-
-
 def read_parts(
     label: str,
     files: Sequence[PartFiles],
@@ -94,18 +89,7 @@ def read_parts(
     poses: Mapping[int, Any] | None = None,
 ) -> ModelParts:
     """Read training and calibration parts, before the fit. Calibration parts that cannot be judged are left out, with a
-    warning.
-
-    Args:
-        label: what the progress is called.
-        files: of the training parts.
-        placement: where the parts are shown; None: as they were recorded.
-        poses: see ModelParts.
-
-    Raises:
-        InputError: a file cannot be read; a calibration part is also a training part, is there twice, or has no data
-            from a sensor.
-    """
+    warning; those that are also training parts, there twice, or without data from a sensor are refused."""
     if any(part.xyz is None for part in files):  # what is compared has to be read in one way
         files, calibrating = ([part._replace(xyz=None) for part in of] for of in (files, calibration.parts))
         calibration = calibration._replace(parts=tuple(calibrating))
@@ -147,23 +131,14 @@ def read_parts(
 def write_fitted(
     path: str | Path, scorer: Scorer, name: str, parts: ModelParts, about: Meta, strict: bool = False
 ) -> list[str]:
-    """Calibrate a fitted method, and write its model. If there are no calibration parts, the training parts replace
-    them, each measured without its own rows.
+    """Calibrate a fitted method, write its model, and return warnings of what it lacks. If there are no calibration
+    parts, the training parts replace them, each measured without its own rows.
 
     Args:
-        path: file to write.
-        scorer: of the fitted method in eval mode.
-        name: the method's name, a key of ``METHODS``.
-        parts: of the model.
+        name: the method's key in ``METHODS``.
         about: further metadata: extractor ({option: value} of ``PatchExtractor.from_checkpoints``, without the folder),
             weights (a dict per WeightFile), run, options, seed.
         strict: refuse training and calibration parts that score far from the others, instead of warning.
-
-    Returns:
-        Warnings of what the model lacks.
-
-    Raises:
-        InputError: nothing can be written, the method is in train mode, or ``strict`` refuses.
     """
     method, training = scorer.method, parts.training
     arrays, facts = state_of(method, name)
@@ -220,7 +195,7 @@ def calibration_meta(source: str, where: str, promised: bool, parts: Sequence[tu
 
 
 def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tuple[list[Values], str]:
-    """(values, warning or "") of the calibration parts, or of the training parts without their own rows."""
+    """(values, warning or "") of the calibration parts, or of the training parts."""
     found: list[Values] = []
     files = parts.training_files if without_own_rows else parts.calibration_files.parts
     if without_own_rows and len(files) < 2:
@@ -241,15 +216,9 @@ def _measured(scorer: Scorer, parts: ModelParts, without_own_rows: bool) -> tupl
     return found, ""
 
 
-# ---------------------------------------------------------------- reading
-
-
 def read_saved(path: str | Path) -> SavedModel:
-    """Read and check the SavedModel in a file.
-
-    Raises:
-        InputError: the file cannot be read, is cut off, damaged, no model, of a newer format, or contradicts itself.
-    """
+    """The SavedModel in a file; InputError where it cannot be read, is cut off, damaged, no model, of a newer format,
+    or contradicts itself."""
     path = Path(path)
     arrays, meta = read_model(path)
     layout = meta.get("layout")
@@ -257,45 +226,36 @@ def read_saved(path: str | Path) -> SavedModel:
         newer = f"has layout {layout}, newer than the {LAYOUT} that this program reads"
         raise InputError(f"{path}: {newer}; use a newer program")
     try:
-        _check(arrays, meta)
+        if meta["layout"] not in READ:
+            raise ValueError(f"layout {meta['layout']!r}")
+        calibration, count = meta["calibration"], len(meta["training_parts"]["names"])
+        for name in meta["fitted"]["banks"]:
+            rows, part = (arrays[f"bank.{name}.{key}"] for key in ("rows", "part"))
+            if rows.ndim != 2 or len(rows) != len(part) or not np.isfinite(rows).all():
+                raise ValueError(f"the {name} bank")
+            if len(part) and not -1 <= part.min() <= part.max() < count:
+                raise ValueError(f"the {name} bank's parts")
+        if not len(arrays["parts.pictures"]):
+            raise ValueError("the picture of a training part")
+        for scoring in meta["scoring"]["names"] if calibration["parts"] else ():
+            for kind in ("score", "peak"):
+                values = arrays[f"calibration.{kind}.{scoring}"]
+                if values.shape != (calibration["parts"],) or not np.isfinite(values).all():
+                    raise ValueError(f"calibration of {scoring}")
     except WRONG as error:
         raise damaged(path, error) from None
     return SavedModel(path, arrays, meta)
 
 
-def _check(arrays: Arrays, meta: Meta) -> None:
-    if meta["layout"] not in READ:
-        raise ValueError(f"layout {meta['layout']!r}")
-    calibration, count = meta["calibration"], len(meta["training_parts"]["names"])
-    for name in meta["fitted"]["banks"]:
-        rows, part = (arrays[f"bank.{name}.{key}"] for key in ("rows", "part"))
-        if rows.ndim != 2 or len(rows) != len(part) or not np.isfinite(rows).all():
-            raise ValueError(f"the {name} bank")
-        if len(part) and not -1 <= part.min() <= part.max() < count:
-            raise ValueError(f"the {name} bank's parts")
-    if not len(arrays["parts.pictures"]):
-        raise ValueError("the picture of a training part")
-    for scoring in meta["scoring"]["names"] if calibration["parts"] else ():
-        for kind in ("score", "peak"):
-            values = arrays[f"calibration.{kind}.{scoring}"]
-            if values.shape != (calibration["parts"],) or not np.isfinite(values).all():
-                raise ValueError(f"calibration of {scoring}")
-
-
 def check_weights(model: SavedModel, weights: Sequence[WeightFile]) -> None:
-    """Refuse weights other than those that the model was fitted with; ``weights``: those on this machine.
-
-    Raises:
-        InputError: a file differs; the message names it.
-    """
+    """Refuse ``weights`` of this machine that are not those of the fit: InputError."""
     fitted = {file["network"]: file["sha256"] for file in model.meta["weights"]}
     for file in weights:
-        if fitted.get(file.network) != file.sha256:
-            raise InputError(
-                f"{file.path or file.network}: other weights than {model.path} was fitted with "
-                f"({file.network}, sha256 {file.sha256[:12]}…, expected {fitted.get(file.network, 'none')[:12]}…); "
-                "give the right --checkpoint_dir, or fit again"
-            )
+        wanted = fitted.get(file.network, "none")
+        if wanted != file.sha256:
+            told = f"{file.network}, sha256 {file.sha256[:12]}…, expected {wanted[:12]}…"
+            other = f"{file.path or file.network}: other weights than {model.path} was fitted with ({told})"
+            raise InputError(f"{other}; give the right --checkpoint_dir, or fit again")
 
 
 def reading_of(model: SavedModel) -> Reading:
@@ -304,7 +264,6 @@ def reading_of(model: SavedModel) -> Reading:
 
 
 def examined_with(model: SavedModel) -> tuple[Options, Facts]:
-    """(Options, Facts of what the training parts have in common) with which scans to be judged are examined; models of
-    version 0.9 know nothing of the latter."""
+    """(Options, Facts of what the training parts have in common) with which scans to be judged are examined."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
     return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**tuples(meta.get("usual") or {}))

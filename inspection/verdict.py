@@ -11,7 +11,7 @@ draw of the calibration parts and of the new part. Ties raise p, so this holds w
 1)), p <= alpha holds exactly if s is above the k-th largest calibration score. So a threshold can be used instead: for
 scores, and, with the largest values of the calibration parts' maps, for pixels.
 
-The module imports numpy and tabulate, and scipy only when an interval is asked for.
+scipy is imported only when an interval is asked for.
 """
 
 import math
@@ -33,21 +33,12 @@ CONFIDENCE = 0.95
 
 
 class Decision(NamedTuple):
-    """The judgement of a score: the verdict (pass or fail), the p-value, the score, and the threshold above which a
-    part fails."""
+    """The judgement of a score; a part fails above the threshold."""
 
     verdict: str
     p_value: float
     score: float
     threshold: float
-
-
-class Promise(NamedTuple):
-    """The promise that n calibration parts give for the rate alpha of false alarms."""
-
-    alpha: float
-    parts: int  # n
-    bound: float  # for these calibration parts, the rate is at most this with CONFIDENCE
 
 
 class Rate(NamedTuple):
@@ -71,16 +62,9 @@ class Outcome(NamedTuple):
     unjudged_defective: Rate  # share of the defective parts that could not be judged
 
 
-# ---------------------------------------------------------------- how many parts
-
-
 def exact_rate(alpha: float | Fraction) -> Fraction:
-    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. A Fraction is
-    returned unchanged.
-
-    Raises:
-        InputError: ``alpha`` is not between 0 and 1.
-    """
+    """``alpha`` as the exact Fraction of its decimal form: then 0.29 · 100 is 29, which floats miss. InputError where
+    it is not between 0 and 1."""
     if not 0 < alpha < 1:
         raise InputError(f"a false-alarm rate of {alpha} makes no sense; give one between 0 and 1, as 0.05")
     return alpha if isinstance(alpha, Fraction) else Fraction(repr(float(alpha)))
@@ -92,12 +76,8 @@ def parts_needed(alpha: float | Fraction) -> int:
 
 
 def rank(parts: int, alpha: float | Fraction) -> int:
-    """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores; never 0.
-
-    Raises:
-        InputError: n parts are too few for ``alpha``. The message says how many are needed, and which rate n parts can
-            promise.
-    """
+    """k = floor(alpha (n + 1)): a part fails above the k-th largest of n calibration scores. InputError where n parts
+    are too few; it says how many are needed, and which rate n parts can promise."""
     k = math.floor(exact_rate(alpha) * (parts + 1))
     if k < 1:
         there = "there are none"
@@ -113,26 +93,21 @@ def lowest_rate(parts: int) -> float:
     return math.ceil(Fraction(10**5, parts + 1)) / 10**5
 
 
-def promise(parts: int, alpha: float) -> Promise:
-    """The Promise of ``parts`` calibration parts at ``alpha``.
-
-    Over draws of the calibration parts, the rate of false alarms has the distribution Beta(k, n + 1 - k) if scores are
-    continuous; with ties it is at most that. The bound is the quantile of this distribution.
-
-    Raises:
-        InputError: as in :func:`rank`.
-    """
+def bound(parts: int, alpha: float) -> float:
+    """What the rate of false alarms with the calibration parts at hand is at most, with CONFIDENCE. Over draws of the
+    calibration parts, it has the distribution Beta(k, n + 1 - k), k the :func:`rank`, if scores are continuous; with
+    ties it is at most that."""
     from scipy.special import betaincinv  # scipy.stats, which has the same, takes 0.7 s to import
 
     k = rank(parts, alpha)
-    return Promise(float(alpha), parts, float(betaincinv(k, parts + 1 - k, CONFIDENCE)))
+    return float(betaincinv(k, parts + 1 - k, CONFIDENCE))
 
 
-def promise_text(given: Promise) -> str:
-    """One sentence that states a :class:`Promise`."""
+def promise_text(parts: int, alpha: float) -> str:
+    """One sentence that states the promise of calibration parts; refuses as :func:`rank` does."""
     return (
-        f"at most {percent(given.alpha)} of good parts fail, on average over all sets of {given.parts} calibration "
-        f"parts; with the set at hand at most {percent(given.bound)}, with {percent(CONFIDENCE)} confidence"
+        f"at most {percent(alpha)} of good parts fail, on average over all sets of {parts} calibration "
+        f"parts; with the set at hand at most {percent(bound(parts, alpha))}, with {percent(CONFIDENCE)} confidence"
     )
 
 
@@ -141,28 +116,16 @@ def percent(share: float | Fraction) -> str:
     return f"{100 * float(share):.3g} %"
 
 
-# ---------------------------------------------------------------- a saved model's promise, from its metadata alone
-
-
 def needs_clouds(meta: Meta) -> bool:
-    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some. ``meta``: the
-    model's metadata; version 0.9 kept the ranges of the training scans in it."""
-    fitted, ranges = meta["fitted"], meta.get("scan")
+    """Whether parts to be judged need a cloud: the method reads clouds, or its training parts had some."""
+    fitted, ranges = meta["fitted"], meta.get("scan")  # version 0.9 kept the ranges of the training scans
     had = meta.get("clouds", ranges is not None and "missing" in ranges["names"])
     return had or fitted.get("placement") is not None or set(fitted["banks"]) != {"rgb"}
 
 
 def check_rate(path: Path, meta: Meta, false_alarm: float, scoring: str | None = None) -> str:
-    """The name of the scoring that decides.
-
-    Args:
-        path, meta: the model's file, for messages, and its metadata.
-        false_alarm: share of good parts that fail.
-        scoring: the scoring asked for; None: the model's first.
-
-    Raises:
-        InputError: too few calibration parts for ``false_alarm``, or the model does not have the scoring.
-    """
+    """The name of the scoring that decides: the one asked for, else the model's first. InputError where there are too
+    few calibration parts for ``false_alarm``, or the model does not have the scoring."""
     names: list[str] = meta["scoring"]["names"]
     if scoring is not None and scoring not in names:
         raise InputError(f"{path}: does not know the scoring {scoring}; it knows: {', '.join(names)}")
@@ -177,7 +140,7 @@ def promise_of(meta: Meta, false_alarm: float) -> str:
     """A sentence on what the model guarantees at the rate ``false_alarm``, which :func:`check_rate` has accepted."""
     calibration = meta["calibration"]
     if calibration["promised"]:
-        return promise_text(promise(calibration["parts"], false_alarm))
+        return promise_text(calibration["parts"], false_alarm)
     return (
         f"no guarantee, only an estimate: there are no calibration parts, so the {calibration['parts']} training parts "
         f"stand in for them, each measured without its own rows; about {percent(false_alarm)} of good parts fail if "
@@ -186,19 +149,9 @@ def promise_of(meta: Meta, false_alarm: float) -> str:
     )
 
 
-# ---------------------------------------------------------------- scores
-
-
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
-    """p-values of scores, in the scores' shape.
-
-    Args:
-        calibration: [n] scores of the calibration parts, in any order.
-        scores: any shape; larger is more abnormal.
-
-    Raises:
-        InputError: there is no calibration score, or a value is not finite.
-    """
+    """p-values of scores of any shape, larger = more abnormal; ``calibration``: [n] scores of the calibration parts.
+    InputError where there are none, or a value is not finite."""
     known, new = np.sort(_finite(calibration, "calibration scores").ravel()), _finite(scores, "scores")
     if not len(known):
         raise InputError("there are no calibration scores")
@@ -207,47 +160,30 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def threshold(calibration: ArrayLike, alpha: float | Fraction) -> float:
-    """The k-th largest of calibration values [n]; a value above it fails at ``alpha``.
-
-    For scores it is the threshold of a part. For the largest values of the calibration parts' maps it is the threshold
-    of a pixel: at most a share ``alpha`` of good parts has any pixel above it. It is also the ceil((1 - alpha)(n +
-    1))-th smallest value.
-
-    Raises:
-        InputError: there are too few values (:func:`rank`), or one is not finite.
-    """
+    """The k-th largest of calibration values [n]: of scores, that of a part; of the largest values of the calibration
+    parts' maps, that of a pixel: at most a share ``alpha`` of good parts has any pixel above it. InputError where there
+    are too few values (:func:`rank`), or one is not finite."""
     known = np.sort(_finite(calibration, "calibration values").ravel())
     return float(known[-rank(len(known), alpha)])
 
 
 def decide(calibration: ArrayLike, score: float, alpha: float | Fraction) -> Decision:
-    """The :class:`Decision` on one score, given calibration scores [n].
-
-    Raises:
-        InputError: as in :func:`p_values` and :func:`threshold`.
-    """
+    """The :class:`Decision` on one score, given calibration scores [n]; refuses as :func:`p_values` and
+    :func:`threshold` do."""
     limit, p = threshold(calibration, alpha), float(p_values(calibration, float(score)))
     return Decision(FAIL if p <= alpha else PASS, p, float(score), limit)
 
 
 def check_calibration(bank_parts: Mapping[str, str], calibration_parts: Sequence[tuple[str, str]]) -> None:
-    """Refuse calibration parts that are in a bank, since their scores say nothing about new parts, or there twice.
-
-    Args:
-        bank_parts: {fingerprint of the part's contents: name}.
-        calibration_parts: (name, fingerprint) of each.
-
-    Raises:
-        InputError: there are such parts; the message names the first.
-    """
+    """Refuse calibration parts, (name, fingerprint) each, that are in a bank, {fingerprint: name}, since their scores
+    say nothing about new parts, or there twice."""
     known = [(name, bank_parts[mark]) for name, mark in calibration_parts if mark in bank_parts]
     if known:
         name, inside = known[0]
         same = "" if name == inside else f" (as {inside})"
-        raise InputError(
-            f"{name}: is a training part{same}, {len(known)} of the {len(calibration_parts)} calibration parts "
-            "are; a part in the banks cannot calibrate, take it out of one of the two"
-        )
+        count = f"{len(known)} of the {len(calibration_parts)} calibration parts are"
+        mend = "a part in the banks cannot calibrate, take it out of one of the two"
+        raise InputError(f"{name}: is a training part{same}, {count}; {mend}")
     seen: dict[str, str] = {}
     for name, mark in calibration_parts:
         if mark in seen:
@@ -264,18 +200,14 @@ def _finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array
 
 
-# ---------------------------------------------------------------- what was found
-
-
-def rate(events: int, of: int, confidence: float = CONFIDENCE) -> Rate:
-    """The :class:`Rate` of ``events`` among ``of``, with the exact interval of Clopper and Pearson (Biometrika 26,
-    1934)."""
+def rate(events: int, of: int) -> Rate:
+    """The :class:`Rate` with the exact interval of Clopper and Pearson (Biometrika 26, 1934)."""
     if not of:
         return Rate(events, of, None, None, None, None)
     from scipy.stats import binomtest
 
-    interval = binomtest(events, of).proportion_ci(confidence, "exact")
-    upper = binomtest(events, of, alternative="less").proportion_ci(confidence, "exact").high
+    interval = binomtest(events, of).proportion_ci(CONFIDENCE, "exact")
+    upper = binomtest(events, of, alternative="less").proportion_ci(CONFIDENCE, "exact").high
     return Rate(events, of, events / of, float(interval.low), float(interval.high), float(upper))
 
 

@@ -30,12 +30,7 @@ Text = Annotated[str | None, Form(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"
 
 
 def make_app(station, token=None, most_bytes=256 * MIB):
-    """The FastAPI application of a Station.
-
-    Args:
-        token: as in ``station.guard.Guard``.
-        most_bytes: of an upload.
-    """
+    """The FastAPI application of a Station; ``token``, ``most_bytes``: as in ``station.guard.Guard``."""
     app = FastAPI(
         title="M3DM station",
         description="Judges parts: pass, fail, or cannot judge.",

@@ -14,33 +14,33 @@ WIDTH, HEIGHT, EDGE = 1000, 260, 12  # of a chart, in its own units
 
 
 class Chart(NamedTuple):
-    """Points (x, y, kind, title) and horizontal lines (y, title) in the chart's units, and a sentence that says it."""
+    """Points (x, y, kind, title), a horizontal line (y, title) or None, and a sentence that says it."""
 
     points: list
-    lines: list
+    line: tuple | None
     text: str
 
 
-def _chart(points, lines, text, shown=()):
-    """The :class:`Chart` of points (value, kind, title), evenly spaced, and lines (value, title); ``shown``: values
-    that it reaches to, too."""
-    values = [*shown, *(value for value, *_ in (*points, *lines))]
-    low, high = min(values), max(values)
+def _chart(points, line, text, low=math.inf):
+    """The :class:`Chart` of points (value, kind, title), evenly spaced, and a line (value, title); ``low``: a value
+    that it reaches down to."""
+    values = [line[0], *(value for value, *_ in points)]
+    low, high = min(low, *values), max(values)
     scale = lambda value: EDGE + (HEIGHT - 2 * EDGE) * (high - value) / ((high - low) or 1.0)
     step = (WIDTH - 2 * EDGE) / len(points)
     placed = [(EDGE + step * (i + 0.5), scale(value), *rest) for i, (value, *rest) in enumerate(points)]
-    return Chart(placed, [(scale(value), title) for value, title in lines], text)
+    return Chart(placed, (scale(line[0]), line[1]), text)
 
 
 def trend(events):
     """The :class:`Chart` of parts' scores, the oldest left, with the threshold of the last one."""
     known = [event for event in events if event.score is not None]
     if not known:
-        return Chart([], [], "No part has been judged yet.")
+        return Chart([], None, "No part has been judged yet.")
     limit, fails = known[-1].content["threshold"], sum(event.verdict == FAIL for event in known)
     text = f"Scores of the last {len(known)} judged parts: {fails} failed; the last has {known[-1].score:.4g}."
     points = [(e.score, e.verdict, f"{e.number}: {e.verdict}, {e.score:.4g}") for e in known]
-    return _chart(points, [(limit, f"threshold {limit:.4g}")], text)
+    return _chart(points, (limit, f"threshold {limit:.4g}"), text)
 
 
 def shifts(journal, recipe):
@@ -52,7 +52,7 @@ def shifts(journal, recipe):
         (SHIFT, FAIL, recipe, time.time() - SHIFTS * SHIFT),
     )
     if not rows:
-        return Chart([], [], "No shift has judged parts yet.")
+        return Chart([], None, "No shift has judged parts yet.")
     mean, points = sum(fails for *_, fails in rows) / sum(parts for _, parts, _ in rows), []
     for number, parts, fails in rows:
         reach, share = LIMITS * math.sqrt(mean * (1 - mean) / parts), fails / parts
@@ -60,7 +60,7 @@ def shifts(journal, recipe):
         points.append((share, "fail" if abs(share - mean) > reach else "pass", f"{begin} UTC: {share:.1%} of {parts}"))
     outside, high = sum(kind == "fail" for _, kind, _ in points), min(1.0, mean + reach)
     text = f"Share of fails in shifts of 8 h, {len(rows)} shown: {outside} outside three standard deviations."
-    return _chart(points, [(high, f"upper limit {high:.1%}")], text, shown=(0.0,))
+    return _chart(points, (high, f"upper limit {high:.1%}"), text, low=0.0)
 
 
 def cusum(p_values):

@@ -3,16 +3,11 @@
 Each new part's score is ranked among the calibration parts *and all parts ranked since*, ties broken by a recorded
 random number. If all these parts are exchangeable, the ranks are independent and uniform (Vovk, Gammerman and Shafer
 2005, chapter 8); then a bet on them is a test martingale, and by Ville's inequality it ever reaches 1/delta with
-probability at most delta. P-values against the calibration parts alone would not do: they share these parts, and are
-not independent. Nor would passed parts alone, whose scores are cut off.
+probability at most delta. P-values against the calibration parts alone are not independent, since they share these
+parts; scores of passed parts alone are cut off.
 
 The bet is the composite jumper (Vovk et al., "Retrain or not retrain: conformal test martingales for change-point
-detection", 2021). Several statistics are watched: half of delta belongs to the score, the other half is shared by the
-others, so that the promise holds for all of them together (union bound).
-
-What can raise it: another light, another sensor, another material, and more defective parts.
-
-The journal has all that is needed to go on after a restart: each start, each part's statistics and random number.
+detection", 2021). Half of delta belongs to the score, the other half is shared by the other statistics (union bound).
 """
 
 import bisect
@@ -33,7 +28,7 @@ EVERY_PART = 20_000  # parts since the start that are all ranked; then part t is
 
 
 class Jumper:
-    """A test martingale on ranks that are uniform on [0, 1] without drift; ``streams`` of them side by side."""
+    """``streams`` test martingales side by side, on ranks that are uniform on [0, 1] without drift."""
 
     def __init__(self, streams):
         self.capital = np.full((streams, len(JUMPS), len(STAKES)), 1 / len(JUMPS) / len(STAKES))
@@ -50,8 +45,8 @@ class Jumper:
 
 
 def rank(seen, value, tie):
-    """The rank of ``value`` among the sorted values ``seen`` and itself, in (0, 1): near 0 for the largest; then it is
-    put among them. ``tie``: in (0, 1); it breaks ties."""
+    """Put ``value`` among the sorted values ``seen``; returns its rank there, in (0, 1): near 0 for the largest.
+    ``tie``, in (0, 1), breaks ties."""
     low, high = bisect.bisect_left(seen, value), bisect.bisect_right(seen, value)
     found = (len(seen) - high + tie * (high - low + 1)) / (len(seen) + 1)
     seen.insert(high, value)
@@ -59,26 +54,18 @@ def rank(seen, value, tie):
 
 
 class Watch:
-    """Watches one model's stream of parts since a start.
-
-    Args:
-        calibration: scores of the calibration parts.
-        started: epoch of the start.
-        model: SHA-256 of the model's file.
-    """
+    """Watches one model's stream of parts since a start (epoch); ``calibration``: scores of the calibration parts."""
 
     def __init__(self, calibration, started, model=None):
         self.started, self.model, self.parts, self.alarmed = started, model, 0, ()
         self._seen, self._jumper = {SCORE: array("d", sorted(calibration))}, None
 
     def wants(self, thin):
-        """Whether the next part is ranked: it depends on how many there were, and on the part's own random number
-        ``thin`` in (0, 1); never on what was measured."""
+        """Whether the next part, with the random number ``thin``, is ranked; never depends on what was measured."""
         return thin * (self.parts + 1) < EVERY_PART
 
     def add(self, statistics, tie):
-        """Rank a part and bet on its ranks. The statistics of the first part are those that are watched; all later
-        parts have to have them."""
+        """Rank a part and bet on its ranks. The statistics of the first part are those that are watched."""
         if self._jumper is None:
             self._seen |= {name: array("d") for name in statistics if name != SCORE}
             self._jumper = Jumper(len(self._seen))
@@ -96,14 +83,13 @@ class Watch:
 
 
 class Watches:
-    """A :class:`Watch` per recipe. A new start is made with each model version, each year, and when a person asks for
-    it; each is an event."""
+    """A :class:`Watch` per recipe. Each start, with a model version, a year, or when a person asks, is an event."""
 
     def __init__(self, journal):
         self._journal, self._of, self._lock = journal, {}, threading.RLock()
 
     def of(self, model):
-        """The Watch of a model's stream; made or taken up from the journal if need be."""
+        """The Watch of a model's stream, taken up from the journal if need be."""
         with self._lock:
             watch = self._of.get(model.recipe)
             if watch is None or watch.model != model.sha256:
@@ -113,7 +99,7 @@ class Watches:
             return watch
 
     def start(self, model, why, by="the station"):
-        """Begin anew, with the model's present calibration scores; returns the Watch."""
+        """Begin anew, with the model's present calibration scores."""
         with self._lock:
             content = {"reason": why, "by": by, "scores": [float(score) for score in model.scores]}
             event = self._journal.append("drift start", content, recipe=model.recipe, model=model.sha256)
@@ -139,15 +125,8 @@ class Watches:
             self._of.pop(model.recipe, None)
 
     def add(self, model, statistics, draw):
-        """Rank a part, or only count it in a very long stream.
-
-        Args:
-            statistics: {name: number}; empty for a part that could not be judged.
-            draw: ``station.sampling.Draw``.
-
-        Returns:
-            (1 if it is ranked, 2 if it is only counted, else 0; the statistics that raise the alarm with this part).
-        """
+        """(1 if the part is ranked, 2 if it is only counted in a very long stream, 0 if it could not be judged and so
+        has no ``statistics`` {name: number}; the statistics that raise the alarm with this part)."""
         with self._lock:
             watch = self.of(model)
             if not statistics:

@@ -1,11 +1,8 @@
 """Judges what cameras write into a folder: complete pairs, each once, in order of arrival, then moved away.
 
 A recording's name is what its files share, without a word for the kind: ``0001_rgb.png`` and ``0001_xyz.tiff``,
-``rgb/0001.png`` and ``xyz/0001.tiff``, or ``0001.png`` and ``0001.tiff`` are one recording 0001. A folder in the
-first place that is named as a recipe chooses it. A file is complete when it has not changed for a while.
-
-Judged recordings go to ``done/``, those that could not be judged to ``failed/``, each with ``NAME.verdict.json``. What
-is about to be moved is noted in a hidden file first, so that a killed process leaves no half-moved recording.
+``rgb/0001.png`` and ``xyz/0001.tiff``, or ``0001.png`` and ``0001.tiff`` are one recording 0001. A first folder named
+as a recipe chooses it. What is about to be moved is noted in a hidden file first, so that a kill leaves no half of it.
 """
 
 import contextlib
@@ -55,13 +52,7 @@ def kind_and_name(relative):
 
 
 class Folder:
-    """The watched folder.
-
-    Args:
-        incoming: where files appear; ``done`` and ``failed`` are made in it.
-        station: ``station.service.Station``.
-        settle: seconds without a change after which a file is complete.
-    """
+    """The watched folder; ``settle``: seconds without a change after which a file is complete."""
 
     def __init__(self, incoming, station, settle=1.0):
         self.incoming, self._station, self._settle, self._seen, self._unmovable = incoming, station, settle, {}, {}
@@ -75,8 +66,6 @@ class Folder:
             except OSError as error:  # such as a network share that is away for a while
                 tell("station.py", f"{error.filename or self.incoming}: {error.strerror or error}; trying again")
                 self._station.stopping.wait(AGAIN)
-
-    # ------------------------------------------------------------ looking
 
     def look(self, now=None):
         """[:class:`Pair`] that are complete, in order of arrival."""
@@ -97,8 +86,6 @@ class Folder:
                 pairs.append(Pair(name, paths, facts))
         return sorted(pairs, key=lambda pair: (max(time for _, time in pair.facts.values()), natural(pair.name)))
 
-    # ------------------------------------------------------------ judging
-
     def judge_all(self, pairs):
         """Judge ``pairs`` one after the other and move them, until the station stops."""
         for pair in pairs:
@@ -107,7 +94,6 @@ class Folder:
                     self._judge(pair)
 
     def _judge(self, pair):
-        """Judge and move a pair, once the station takes it."""
         while not self._station.stopping.is_set():
             try:
                 return self._move(pair, self._answer(pair))
@@ -129,8 +115,6 @@ class Folder:
             return self._station.submit(recording).result()
         except InputError as error:
             return {"id": None, "verdict": CANNOT_JUDGE, "explanation": str(error)}
-
-    # ------------------------------------------------------------ moving
 
     def _move(self, pair, answer):
         where, number, mark = FAILED if answer["verdict"] == CANNOT_JUDGE else DONE, 1, ""

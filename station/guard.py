@@ -19,14 +19,9 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware.
-
-    Args:
-        token: what programs show as ``Authorization: Bearer``, and people as the password that the browser asks for;
-            None: nothing is asked for, and only requests to this machine's own name are taken, so that no web page
-            elsewhere can reach the station.
-        most_bytes: of a request's body, which has to be told in advance.
-    """
+    """ASGI middleware. Programs show the token as ``Authorization: Bearer``, people as the password that the browser
+    asks for. Without one, only requests to this machine's own name are taken, so that no web page elsewhere can reach
+    the station. A body has at most ``most_bytes``, which has to be told in advance."""
 
     def __init__(self, app, token, most_bytes):
         self.app, self.token, self.most_bytes = app, token, most_bytes

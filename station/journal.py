@@ -1,10 +1,8 @@
 """The journal: every verdict, review, calibration, promotion and alarm as an event in one SQLite file.
 
-Events are only ever appended; triggers refuse changes. A commit is on the disk before ``append`` returns (WAL,
-``synchronous=FULL``).
-
-Three more tables are not events and do change: ``kept``, which scans and pictures are still there; ``open``, which
-parts wait for a review; and ``outbox``, which events a webhook has not taken yet.
+Events are only ever appended; triggers refuse changes. A commit is on the disk before ``append`` returns. Three more
+tables do change: ``kept``, which scans and pictures are still there; ``open``, which parts wait for a review; and
+``outbox``, which events a webhook has not taken yet.
 """
 
 import contextlib
@@ -61,12 +59,9 @@ class JournalError(Exception):
 
 
 class Event(namedtuple("Event", ("number", *COLUMNS, "review"), defaults=(None,))):
-    """One event.
-
-    ``part``: number of the verdict that it is about; ``recording``: SHA-256 over the files; ``chance``: the sampling
-    probability of a part that was drawn for review, None for all others; ``ranked``: 1 if it was ranked for drift, 2 if
-    it was only counted; ``content``: dict; ``review``: the newest review's content; None: there is none.
-    """
+    """One event. ``part``: number of the verdict that it is about; ``recording``: SHA-256 over the files; ``chance``:
+    the sampling probability of a part that was drawn for review; ``ranked``: 1 if it was ranked for drift, 2 if it was
+    only counted; ``content``: dict; ``review``: the newest review's content."""
 
     @property
     def time(self):
@@ -85,16 +80,8 @@ def epoch_of(moment):
 
 
 class Journal:
-    """An open journal. Any thread may use it.
-
-    Args:
-        path: the SQLite file; made if it is missing.
-        write: False: only read; the file has to be there.
-        webhook: whether verdicts and reviews also go into the outbox.
-
-    Raises:
-        InputError: the file is no journal, is of another version, or cannot be opened.
-    """
+    """An open journal, which any thread may use. Without ``write`` the file has to be there; with ``webhook`` verdicts
+    and reviews also go into the outbox. Refuses what is no journal, of another version, or cannot be opened."""
 
     def __init__(self, path, write=True, webhook=False):
         self.path, self.webhook, self._lock = Path(path), webhook, threading.Lock()
@@ -120,19 +107,13 @@ class Journal:
         """Close the connection that writes."""
         self._db.close()
 
-    # ------------------------------------------------------------ writing
-
     def append(self, kind, content, kept=None, **columns):
-        """Write an event and return it once it is on the disk.
+        """Write an event and return it once it is on the disk. JournalError: it could not be written, or one with this
+        ``key`` is there already.
 
         Args:
             kind: verdict, review, calibration, comparison, promotion, drift start, drift alarm or start.
-            content: dict that fits into JSON.
-            kept: (class, bytes) of the files that will be kept of this part, for the index; None: none.
-            columns: further columns, see :class:`Event`.
-
-        Raises:
-            JournalError: it could not be written, or an event with this ``key`` is there already.
+            kept: (class, bytes) of the files that will be kept of this part, for the index.
         """
         row = dict.fromkeys(COLUMNS) | {"ranked": 0, **columns, "kind": kind, "epoch": time.time()}
         with self._writing() as db:
@@ -154,17 +135,12 @@ class Journal:
         return Event(number, **{**row, "content": json.loads(row["content"])})
 
     def execute(self, statement, values=()):
-        """Change ``kept``, ``open`` or ``outbox``.
-
-        Raises:
-            JournalError: it could not be written.
-        """
+        """Change ``kept``, ``open`` or ``outbox``."""
         with self._writing() as db:
             db.execute(statement, values)
 
     @contextlib.contextmanager
     def _writing(self):
-        """The connection that writes, in a transaction; another program may write too, before or after it."""
         try:
             with self._lock, self._db:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -172,10 +148,8 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"the journal cannot be written ({error})") from None
 
-    # ------------------------------------------------------------ reading
-
     def query(self, statement, values=()):
-        """The cursor of a SELECT on a connection of its own, for more rows than memory should hold."""
+        """The cursor of a SELECT, for more rows than memory should hold."""
         address = f"{self.path.resolve().as_uri()}?mode=ro"
         return sqlite3.connect(address, uri=True, check_same_thread=False).execute(statement, values)
 
@@ -206,15 +180,8 @@ class Journal:
         return self.newest(where, (kind, recipe, model))
 
     def parts(self, limit=100, verdict=None, recipe=None, since=None, text=None, before=None):
-        """Verdicts with reviews, the newest first.
-
-        Args:
-            limit: at most so many.
-            verdict, recipe: only these.
-            since: epoch; only those at or after it.
-            text: only those whose serial or recording's name begins with it.
-            before: only those with a smaller number.
-        """
+        """Verdicts with reviews, the newest first: at or after the epoch ``since``, with serial or name that begins
+        with ``text``, with a number below ``before``."""
         asked = {"v.verdict = ?": verdict, "v.recipe = ?": recipe, "v.epoch >= ?": since, "v.number < ?": before}
         asked = {condition: value for condition, value in asked.items() if value is not None}
         where, values = " AND ".join(["v.kind = 'verdict'", *asked]), [*asked.values()]

@@ -1,8 +1,6 @@
-"""The only module of the station that knows the Inspector: it loads a model's file, judges a recording's files, and
-draws the pictures that the page shows."""
+"""Knows the Inspector, alone in the station: judges a recording's files, and draws the pictures of the page."""
 
 import copy
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,11 +27,9 @@ QUALITY = 85  # of JPEG
 class Judged(NamedTuple):
     """What a model says about one recording.
 
-    ``content``: dict of the limit ``threshold``; ``peak``, the map's largest value; ``regions``, [dict] of text (what
-    is wrong there, in words), pixels, area_mm2, peak, place, box, shares, and in_place where the model has a frame, the
-    highest peak first; the sentence ``explanation``; ``statistics`` {name: number} in which drift is looked for, empty
-    if the part cannot be judged; and ``milliseconds`` to read the files and judge them. ``pictures``: names of the
-    pictures that can be drawn; ``draw``: function of a folder that writes them.
+    ``content``: dict of ``threshold``; ``peak``, the map's largest value; ``regions`` [dict]; ``explanation``;
+    ``statistics`` {name: number} in which drift is looked for, empty if the part cannot be judged; and
+    ``milliseconds`` to read the files and judge them. ``pictures``: names of those that ``draw`` writes into a folder.
     """
 
     verdict: str
@@ -47,15 +43,9 @@ class Judged(NamedTuple):
 class Model:
     """One version of a recipe, loaded.
 
-    Attributes:
-        recipe: name by which it is asked for.
-        sha256: of the model's file.
-        alpha, promise: promised rate of false alarms, and a sentence on what is promised.
-        scores, peaks: [n] of the calibration parts that decide now.
-        own_scores, own_peaks: [n] of the calibration parts in the file; empty if these were its training parts.
-        known: fingerprints of the file's training and calibration parts.
-        options: what else decides a verdict, as a dict.
-        memory: bytes of the model's arrays.
+    ``scores``, ``peaks`` [n] of the calibration parts that decide now; ``own_scores``, ``own_peaks`` of those in the
+    file, empty if these were its training parts; ``known``: fingerprints of the file's training and calibration parts;
+    ``options``: what else decides a verdict; ``memory``: bytes of the model's arrays.
     """
 
     def __init__(self, recipe, sha256, inspector, memory=0):
@@ -75,18 +65,11 @@ class Model:
         return f"{self.recipe}:{self.sha256[:12]}"
 
     def calibrated_with(self, scores, peaks, number):
-        """This model with other calibration parts. Networks and banks are shared, so that it is instant, and verdicts
-        are exactly those of a model that was saved with these parts.
-
-        Args:
-            scores, peaks: [n] of the calibration parts.
-            number: of the journal's event that holds them.
-
-        Raises:
-            InputError: they are too few for the promised rate.
-        """
+        """This model with the calibration parts of the journal's event ``number``; refuses where they are too few.
+        Networks and banks are shared, so that it is instant, and verdicts are exactly those of a model that was saved
+        with these parts."""
         made, inspector = copy.copy(self), copy.copy(self._inspector)
-        made.promise = verdict.promise_text(verdict.promise(len(scores), self.alpha))
+        made.promise = verdict.promise_text(len(scores), self.alpha)
         made.scores, made.peaks = np.asarray(scores, np.float64), np.asarray(peaks, np.float64)
         inspector._scores, inspector.threshold = made.scores, verdict.threshold(scores, self.alpha)
         inspector.pixel_threshold = verdict.threshold(peaks, self.alpha)
@@ -113,10 +96,13 @@ class Model:
             return self.refused(text, spent())
         shown = {"part": found.picture, "normal": found.picture, "depth": found.cloud}
         pictures = tuple(name for name, array in shown.items() if array is not None)
+        regions = found.as_json()["regions"][:MOST_REGIONS]
+        for told, region in zip(regions, found.regions):
+            told["text"] = region_text(region)
         content = {
             "threshold": found.threshold,
             "peak": None if found.map is None else float(np.max(found.map)),
-            "regions": _regions(found),
+            "regions": regions,
             "explanation": found.explanation.text,
             "statistics": {} if found.score is None else _statistics(rgb, z, found),
             "milliseconds": spent(),
@@ -125,8 +111,7 @@ class Model:
         return Judged(found.verdict, found.p_value, found.score, content, pictures, draws)
 
     def fingerprint(self, files):
-        """Of a recording's content, as in the model's file; "" if it cannot be read, or is a depth picture, of which no
-        model keeps one."""
+        """Of a recording's content, as in the model's file; "" if it cannot be read, or is a depth picture."""
         try:
             return fingerprint(self._scan(files)) if "xyz" in files else ""
         except InputError:
@@ -136,18 +121,15 @@ class Model:
         return read_scan(files["rgb"], files["xyz"], reading_of(self._inspector.model))
 
     def refused(self, reason, milliseconds=0.0):
-        """:class:`Judged` of a recording that cannot be judged for a ``reason``."""
+        """:class:`Judged` of a recording that cannot be judged."""
         content = {"threshold": self._inspector.threshold, "peak": None, "regions": [], "explanation": reason}
         return Judged(verdict.CANNOT_JUDGE, None, None, {**content, "statistics": {}, "milliseconds": milliseconds})
 
 
-def load(path, recipe, sha256, checkpoint_dir, device, false_alarm, scoring, fusion_module_path):
-    """The :class:`Model` in a file whose SHA-256 is known.
-
-    Raises:
-        InputError: as ``Inspector.load``; or the file was replaced meanwhile.
-    """
-    inspector = Inspector.load(path, checkpoint_dir, device, false_alarm, scoring, fusion_module_path)
+def load(path, recipe, sha256, *options):
+    """The :class:`Model` in a file, with the ``options`` of ``Inspector.load``; refuses as that does, and where the
+    file was replaced meanwhile."""
+    inspector = Inspector.load(path, *options)
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: was replaced while it was read; try again")
     return Model(recipe, sha256, inspector, path.stat().st_size)
@@ -171,11 +153,3 @@ def _statistics(rgb, z, judgement):
     missing = 1 - np.count_nonzero(np.isfinite(z) & (z != 0)) / z.size
     found = {"light": float(rgb[::2, ::2].mean()) / 255, "missing points": missing, "score": judgement.score}
     return found | {f"{name} score": value for name, value in judgement.explanation.shares.items()}
-
-
-def _regions(judgement):
-    """The regions as JSON, with their words."""
-    told = judgement.as_json()["regions"][:MOST_REGIONS]
-    for region, found in zip(told, judgement.regions):
-        region["text"] = region_text(found)
-    return json.loads(json.dumps(told, default=float))

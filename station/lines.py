@@ -29,28 +29,16 @@ NODES = {  # {name: (its kind, its value before the first part and of a part tha
 
 
 def address_of(option, text, schemes, wanted):
-    """The parts of an address that was given with an option.
-
-    Raises:
-        InputError: its scheme is none of ``schemes``, or the host is missing, or the port is wrong.
-    """
-    try:
+    """The parts of an address; refused unless it has one of these schemes, a host, and a port that is right."""
+    with contextlib.suppress(ValueError):  # a port that is no number up to 65535
         parts = urlsplit(text)
-        fits = parts.scheme in schemes and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number up to 65535
-        fits = False
-    if not fits:
-        raise InputError(f"{option} {text}: {wanted}")
-    return parts
+        if parts.scheme in schemes and parts.hostname and parts.port != 0:
+            return parts
+    raise InputError(f"{option} {text}: write {wanted}")
 
 
 class Line:
-    """A thread that does something for each event of a station, and now and then where there is none.
-
-    Args:
-        station: ``station.service.Station``.
-        seconds: at most so long between two calls of ``work``.
-    """
+    """A thread that calls ``work`` with each event of a station, and with None after ``seconds`` without one."""
 
     def __init__(self, station, seconds):
         self.station, self._seconds, self._events, self._ending = station, seconds, queue.Queue(), False
@@ -79,21 +67,12 @@ class Line:
 
 
 class Webhook(Line):
-    """Posts each verdict and review to an address, again and again until it is taken; what is never taken is kept as
-    dead. The outbox is filled in the same transaction as the journal, so that nothing is lost by a kill. An event can
-    arrive twice, so the receiver goes by its ``event``, which is also the header ``X-M3DM-Event``.
-
-    Args:
-        station: whose journal was opened with ``webhook=True``.
-        address: http or https.
-        first_wait: seconds between the first and the second attempt.
-
-    Raises:
-        InputError: the address is of another kind.
-    """
+    """Posts each verdict and review of a journal opened with ``webhook=True`` until it is taken; what is never taken is
+    kept as dead. The outbox is filled in the same transaction as the journal, so that nothing is lost by a kill. An
+    event can arrive twice, so the receiver goes by its number, which is also the header ``X-M3DM-Event``."""
 
     def __init__(self, station, address, first_wait=FIRST_WAIT):
-        address_of("--webhook", address, ("http", "https"), "write http://HOST/... or https://HOST/...")
+        address_of("--webhook", address, ("http", "https"), "http://HOST/... or https://HOST/...")
         super().__init__(station, min(1.0, first_wait))
         self._address, self._first_wait = address, first_wait
 
@@ -122,30 +101,18 @@ class Webhook(Line):
         told = {"event": number, "kind": event.kind, "time": event.time, "part": self.station.answer(about)}
         headers = {"Content-Type": "application/json", "X-M3DM-Event": str(number)}
         request = urllib.request.Request(self._address, json.dumps(told).encode(), headers, method="POST")
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
-            pass
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()
 
 
 class Mqtt:
     """Publishes to a broker, which it finds again by itself. Topics, below the prefix: ``status`` (retained: online or
-    offline, which the broker itself sets when the station is gone), ``verdict`` (each verdict as JSON),
-    ``last/RECIPE`` (the newest one, retained), ``alarm`` (drift). All with quality of service 1.
-
-    Args:
-        station: ``station.service.Station``.
-        address: ``mqtt://host:1883``, or ``mqtts://host:8883`` with TLS.
-        prefix: of the topics.
-        login: (user, password) or None.
-
-    Raises:
-        InputError: the address is of another kind.
-    """
+    offline, which the broker itself sets when the station is gone), ``verdict``, ``last/RECIPE`` (the newest one,
+    retained), ``alarm`` (drift). All with quality of service 1; ``login``: (user, password)."""
 
     def __init__(self, station, address, prefix="m3dm", login=None):
         import paho.mqtt.client as paho
 
-        wanted = "write mqtt://HOST:1883, or mqtts://HOST:8883"
-        parts = address_of("--mqtt", address, ("mqtt", "mqtts"), wanted)
+        parts = address_of("--mqtt", address, ("mqtt", "mqtts"), "mqtt://HOST:1883, or mqtts://HOST:8883")
         secure = parts.scheme == "mqtts"
         self._station, self._prefix, self._client = station, prefix, paho.Client(paho.CallbackAPIVersion.VERSION2)
         if login:
@@ -166,7 +133,7 @@ class Mqtt:
         return self._client.publish(f"{self._prefix}/{topic}", text, qos=1, retain=retain)
 
     def _hear(self, event):
-        """Publish an event; the client sends it in its own thread."""
+        """The client sends it in its own thread."""
         if event.kind == "verdict":
             text = json.dumps(self._station.answer(event))
             self._publish("verdict", text)
@@ -183,27 +150,16 @@ class Mqtt:
 
 
 class OpcUa(Line):
-    """Serves the last verdict over OPC UA, read-only, in nodes of our own, see docs/station.md.
-
-    Args:
-        endpoint: such as ``opc.tcp://127.0.0.1:4840``. There is no encryption and no login, so name an address that
-            only the line can reach.
-
-    Raises:
-        InputError: the address is of another kind.
-    """
+    """Serves the last verdict over OPC UA, read-only, in nodes of our own, see docs/station.md. There is no encryption
+    and no login, so name an endpoint that only the line can reach."""
 
     def __init__(self, station, endpoint):
-        address_of("--opcua", endpoint, ("opc.tcp",), "write opc.tcp://HOST:4840")
+        address_of("--opcua", endpoint, ("opc.tcp",), "opc.tcp://HOST:4840")
         super().__init__(station, LOOK_SECONDS)
         self._endpoint, self._kinds, self._nodes = endpoint, {}, {}
 
     def start(self):
-        """Begin to serve.
-
-        Raises:
-            InputError: the address cannot be used.
-        """
+        """Begin to serve; refuses an address that cannot be used."""
         from asyncua import ua
         from asyncua.sync import Server
 

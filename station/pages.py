@@ -20,6 +20,7 @@ TREND = 200  # parts
 COMPARING = "comparing: please look again later"
 By = Annotated[str, Form(max_length=100, pattern=r"\S")]
 Words = Annotated[str, Form(max_length=1000)]
+Truth = Annotated[Literal[sampling.TRUTHS], Form()]
 
 
 def add(app, station, token):
@@ -58,14 +59,7 @@ def add(app, station, token):
         return parts_page(request, "last.html", [event], chosen=True)
 
     @app.post("/view/{number}/review", include_in_schema=False)
-    def review(
-        number: int,
-        truth: Annotated[Literal[sampling.TRUTHS], Form()],
-        by: By,
-        kind: Words = "",
-        note: Words = "",
-        next: Words = "",
-    ):
+    def review(number: int, truth: Truth, by: By, kind: Words = "", note: Words = "", next: Words = ""):
         kind = kind.strip() if truth == sampling.DEFECT else ""
         station.review(number, truth, by.strip(), kind, note.strip())
         return RedirectResponse("/review" if next == "/review" else f"/view/{number}", 303)
@@ -90,7 +84,7 @@ def add(app, station, token):
             "promote": ("promoted", lambda: recipes.promote(recipe, version, by)),
             "rollback": ("rolled back", lambda: recipes.roll_back(recipe, by)),
             "restart": ("drift starts anew", lambda: station.watches.start(recipes.get(recipe), "asked for", by)),
-            "compare": ("comparing", lambda: start_comparison(recipe, version, by)),
+            "compare": ("comparing", lambda: compare(recipe, version, by)),
         }
         if recipe not in recipes.names or action not in actions:
             raise HTTPException(404, "there is no such recipe or action")
@@ -101,25 +95,25 @@ def add(app, station, token):
             return show(request, "message.html", 409, text=station.without_folders(error))
         return RedirectResponse(f"/quality?told={told}", 303)
 
-    def start_comparison(recipe, version, by):
+    def compare(recipe, version, by):
+        def kept_files(number):
+            if station.state != READY:
+                raise InputError(f"the station is {station.state}")
+            return station.store.files_of(number)
+
+        def work():
+            try:
+                event = recipes.compare(recipe, version, by, kept_files)
+                comparing[recipe] = ""
+                station.tell_all(event)
+            except Exception as error:
+                comparing[recipe] = f"the comparison failed: {station.without_folders(error)}"
+                tell("station.py", f"{recipe}: the comparison failed: {error}")
+
         if comparing.get(recipe) == COMPARING:
             raise InputError("a comparison is running already")
         comparing[recipe] = COMPARING
-        threading.Thread(target=compare, args=(recipe, version, by), daemon=True).start()
-
-    def kept_files(number):
-        if station.state != READY:
-            raise InputError(f"the station is {station.state}")
-        return station.store.files_of(number)
-
-    def compare(recipe, version, by):
-        try:
-            event = recipes.compare(recipe, version, by, kept_files)
-            comparing[recipe] = ""
-            station.tell_all(event)
-        except Exception as error:
-            comparing[recipe] = f"the comparison failed: {station.without_folders(error)}"
-            tell("station.py", f"{recipe}: the comparison failed: {error}")
+        threading.Thread(target=work, daemon=True).start()
 
     @app.get("/docs", include_in_schema=False)
     def docs(request: Request):
@@ -130,8 +124,7 @@ def add(app, station, token):
 def _facts(station, model, watch):
     """What the quality page shows of a recipe."""
     journal, name = station.journal, model.recipe
-    sampled, recent = journal.sampled(name), journal.parts(TREND, recipe=name)[::-1]
-    last = journal.last("promotion", name)
+    sampled, last = journal.sampled(name), journal.last("promotion", name)
     return {
         "name": name,
         "model": model,
@@ -142,5 +135,5 @@ def _facts(station, model, watch):
         "before": last and last.content["before"],
         "watch": watch,
         "shifts": charts.shifts(journal, name),
-        "cusum": charts.cusum([event.p_value for event in recent])[1],
+        "cusum": charts.cusum([event.p_value for event in journal.parts(TREND, recipe=name)[::-1]])[1],
     }

@@ -1,7 +1,7 @@
 """The recipes: which model versions there are, which one judges, and how the next one takes over.
 
-The folder holds ``RECIPE.m3dm`` and further versions ``RECIPE@ANYTHING.m3dm``. Which version judges is in the journal:
-the newest promotion. A version is known by the SHA-256 of its file, so a file that was replaced is another version.
+The folder holds ``RECIPE.m3dm`` and further versions ``RECIPE@ANYTHING.m3dm``, known by the SHA-256 of their files.
+Which one judges is in the journal: the newest promotion.
 """
 
 import threading
@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from common.errors import InputError
 from common.files import sha256_of
+from inspection.model_file import SUFFIX
 from station import sampling
-
-SUFFIX = ".m3dm"
 
 
 class Version(NamedTuple):
@@ -24,16 +23,7 @@ class Version(NamedTuple):
 
 
 class Recipes:
-    """All recipes, each with the version that judges loaded.
-
-    Args:
-        folder: of the models' files.
-        journal: ``station.journal.Journal``.
-        loader: function (path, recipe, sha256) → ``station.judging.Model``.
-
-    Raises:
-        InputError: there is no model.
-    """
+    """All recipes of a folder, each with the version that judges loaded by ``loader(path, recipe, sha256)``."""
 
     def __init__(self, folder, journal, loader):
         self.folder, self._journal, self._loader = Path(folder), journal, loader
@@ -59,11 +49,7 @@ class Recipes:
         return sorted(self._active)
 
     def load_all(self):
-        """Load the version of each recipe that the journal names, or ``RECIPE.m3dm`` where it names none.
-
-        Raises:
-            InputError: a model cannot be used.
-        """
+        """Load the version of each recipe that the journal names, or ``RECIPE.m3dm`` where it names none."""
         for recipe in sorted({version.recipe for version in self.versions()}):
             there, last = self.versions(recipe), self._journal.last("promotion", recipe)
             named = [version for version in there if last and version.sha256 == last.model]
@@ -76,11 +62,7 @@ class Recipes:
             self._active[recipe] = model
 
     def get(self, name=None):
-        """The Model that judges.
-
-        Raises:
-            InputError: there is no such recipe, or several and no name was given.
-        """
+        """The Model that judges; refuses where there is no such recipe, or several and no name is given."""
         if name is None and len(self._active) == 1:
             return next(iter(self._active.values()))
         if name not in self._active:
@@ -107,11 +89,8 @@ class Recipes:
         self._journal.append("promotion", content, recipe=version.recipe, model=version.sha256)
 
     def promote(self, recipe, sha256, by, note=""):
-        """Let another version judge from now on; the part at hand is finished by the old one.
-
-        Raises:
-            InputError: its file is gone or cannot be used; or it was never compared with the one that judges.
-        """
+        """Let another version judge from now on, if it was compared with the one that judges, which finishes the part
+        at hand."""
         with self._lock:
             version, old = self._version(recipe, sha256), self._active[recipe]
             if old.sha256 == sha256:
@@ -123,17 +102,11 @@ class Recipes:
             self._active[recipe] = model
 
     def roll_back(self, recipe, by):
-        """Let the version judge that did so before.
-
-        Raises:
-            InputError: there was none before, or its file is gone.
-        """
+        """Let the version judge that did so before."""
         last = self._journal.last("promotion", recipe)
         if last is None or not last.content["before"]:
             raise InputError(f"{recipe}: no other version has judged before this one")
         self.promote(recipe, last.content["before"], by, "roll back")
-
-    # ------------------------------------------------------------ calibration
 
     def _rescored(self, model):
         """{number: (score, peak)} of drawn parts that ``model`` has scored anew from their kept scans."""
@@ -146,18 +119,14 @@ class Recipes:
         return sampling.chosen(self._journal.sampled(recipe), model, self._rescored(model))
 
     def recalibrate(self, recipe, by):
-        """Calibrate the judging version with all drawn parts that may calibrate; returns the Calibration.
-
-        Raises:
-            InputError: they are too few for the promised rate.
-        """
+        """Calibrate the judging version with all drawn parts that may; refuses where they are too few for the promised
+        rate. Returns the Calibration."""
         with self._lock:
             model, found = self._active[recipe], self.preview(recipe)
             self._active[recipe] = self._calibrated(model, found, self._rescored(model), by)
         return found
 
     def _calibrated(self, model, found, rescored, by):
-        """The model with these calibration parts, once they are in the journal."""
         trial = model.calibrated_with(found.scores, found.peaks, 0)  # refused before anything is written
         content = {**found._asdict(), "rescored": rescored, "by": by, "promise": trial.promise}
         event = self._journal.append("calibration", content, recipe=model.recipe, model=model.sha256)
@@ -165,15 +134,8 @@ class Recipes:
 
     def compare(self, recipe, sha256, by, files_of):
         """Prepare a version for promotion: score the calibrating scans anew, and judge the comparing ones with both;
-        returns the journal's event.
-
-        Args:
-            files_of: function of a part's number that gives its kept files {kind: path}, or {}. What it raises ends
-                the comparison.
-
-        Raises:
-            InputError: the version cannot be used, or has too few calibration parts.
-        """
+        returns the journal's event. ``files_of``: function of a part's number that gives its kept files {kind: path};
+        what it raises ends the comparison."""
         old, new = self._active[recipe], self._load(self._version(recipe, sha256))
         parts, rescored = self._journal.sampled(recipe), {}
         known = sampling.reviewed(parts)

@@ -27,8 +27,7 @@ LOADING, READY, STOPPING, STUCK = "loading", "ready", "stopping", "stuck"
 
 
 class Busy(Exception):
-    """The part was not taken: the queue is full, or the station is loading, stopping or stuck. ``seconds``: after
-    which another try makes sense."""
+    """The part was not taken; another try makes sense after ``seconds``."""
 
     def __init__(self, message, seconds):
         super().__init__(message)
@@ -36,19 +35,10 @@ class Busy(Exception):
 
 
 class Station:
-    """Takes recordings, judges, records, keeps and tells.
+    """Takes recordings, judges, records, keeps and tells; ``settings`` has the numbers LIMITS.
 
-    Args:
-        journal, recipes: what it works with.
-        settings: has the numbers LIMITS, which tools/station.py explains.
-
-    Attributes:
-        store: of kept files.
-        state: LOADING, READY, STOPPING or STUCK.
-        counts: {(recipe, verdict): parts judged since the start}.
-        seconds_spent: on these parts.
-        stopping: set once the station takes nothing more.
-        events: number of events told since the start.
+    Since the start: ``counts`` {(recipe, verdict): parts}, ``seconds_spent`` on them, number of ``events`` told.
+    ``stopping`` is set once nothing more is taken.
     """
 
     def __init__(self, journal, recipes, settings):
@@ -70,14 +60,8 @@ class Station:
             with _told("a line to the plant failed"):
                 hear(event)
 
-    # ------------------------------------------------------------ life
-
     def start(self):
-        """Load the models and begin to judge.
-
-        Raises:
-            InputError: a model cannot be used.
-        """
+        """Load the models and begin to judge."""
         self.store.begin()
         self.recipes.load_all()
         models = {model.recipe: model.sha256 for model, _ in self.judging}
@@ -101,8 +85,7 @@ class Station:
                     answer.set_exception(Busy("the station is stopping", 10))
 
     def finish(self, seconds):
-        """Wait for the part at hand and the pictures until so many seconds after the stop began; returns whether all
-        was finished."""
+        """Wait for the part at hand and the pictures until so many seconds after the stop began; whether it ended."""
         self.begin_stop()
         end = self._stopped + seconds
         if self._worker.ident is not None:  # it was started
@@ -122,16 +105,12 @@ class Station:
         models = [self.recipes.get(name) for name in self.recipes.names]
         return [(model, self.watches.of(model)) for model in models]
 
-    # ------------------------------------------------------------ judging
-
     def submit(self, recording):
         """Put a :class:`station.store.Recording` into the queue; returns the Future of its answer, a dict.
 
-        The Future raises Busy if the station stops before it comes to the part, InputError for an unknown recipe, and
-        JournalError if the verdict could not be written. The recording's folder is kept or removed in any case.
-
-        Raises:
-            Busy: it is not taken.
+        Busy, here or from the Future: it is not taken, or the station stops before. The Future raises InputError for an
+        unknown recipe, and JournalError if the verdict could not be written. The recording's folder is kept or removed
+        in any case.
         """
         answer = Future()
         try:
@@ -244,17 +223,7 @@ class Station:
                 tidied = time.monotonic()
 
     def review(self, number, truth, by, kind="", note=""):
-        """Record what a person says about a part; returns the event.
-
-        Args:
-            truth: good, defect or unclear.
-            by: the person's name.
-            kind: of the defect.
-
-        Raises:
-            InputError: there is no such part.
-            JournalError: it could not be written.
-        """
+        """Record what the person ``by`` says about a part: good, defect of a ``kind``, unclear. Returns the event."""
         part = self.journal.part(number)
         if part is None:
             raise InputError("there is no part with this number")
@@ -262,8 +231,6 @@ class Station:
         event = self.journal.append("review", content, part=number, recipe=part.recipe, model=part.model)
         self.tell_all(event)
         return event
-
-    # ------------------------------------------------------------ answers
 
     def answer(self, event):
         """The JSON of a verdict's event: what /judge answers, what pages, webhook and MQTT get."""

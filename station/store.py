@@ -1,9 +1,7 @@
-"""What is kept of a part besides its verdict: the recording's files and the pictures, under rules that bound them.
-
-Fails and parts that could not be judged are kept for some days, drawn parts as a ring, passed ones as another ring.
-If all of it exceeds the allowed size, the oldest passed parts go first, then the oldest of the others. When the disk
-is nearly full nothing is kept any more, so that the journal can go on.
-"""
+"""What is kept of a part besides its verdict: the recording's files and the pictures. Fails and parts that could not be
+judged are kept for some days, drawn parts as a ring, passed ones as another ring. Beyond the allowed size the oldest
+passed parts go first, then the oldest of the others. When the disk is nearly full nothing is kept, so that the journal
+can go on."""
 
 import hashlib
 import shutil
@@ -30,9 +28,8 @@ SELECT part FROM kept WHERE part NOT IN (SELECT part FROM sized WHERE size <= ?)
 
 
 class Recording(NamedTuple):
-    """A part that has come in: a folder that holds its files alone, {kind: path} of these files, {kind: SHA-256},
-    and what was said about it. ``check``: a master part or the like, which counts in no rate, is not drawn and is not
-    watched for drift."""
+    """A part that has come in: a folder that holds its files alone, {kind: path}, {kind: SHA-256}, and what was said
+    about it. ``check``: a master part, which counts in no rate, is not drawn and not watched for drift."""
 
     folder: Path
     files: dict
@@ -45,13 +42,7 @@ class Recording(NamedTuple):
 
 
 class Store:
-    """The folder of kept files beside the journal, a folder for each part; the table ``kept`` is its index.
-
-    Args:
-        journal: ``station.journal.Journal``.
-        settings: has the numbers ``keep_days``, ``keep_passed``, ``keep_drawn``, ``keep_gib`` and ``free_gib``, which
-            tools/station.py explains.
-    """
+    """The folder of kept files beside the journal, a folder for each part; the table ``kept`` is its index."""
 
     def __init__(self, journal, settings):
         self._folder, self._journal, self.settings = Path(f"{journal.path}.files"), journal, settings
@@ -63,11 +54,8 @@ class Store:
         self._arriving.mkdir(parents=True)
 
     def take(self, sources, **facts):
-        """:class:`Recording` of a part's files, {"rgb", "xyz" or "depth": open binary file}, with these ``facts``.
-
-        Raises:
-            OSError: they cannot be read, or not be stored.
-        """
+        """:class:`Recording` of a part's files, {"rgb", "xyz" or "depth": open binary file}, with these ``facts``;
+        OSError where they cannot be stored."""
         folder, paths, hashes = self._arriving / uuid.uuid4().hex, {}, {}
         folder.mkdir()
         try:
@@ -100,11 +88,7 @@ class Store:
         return self._folder / f"{number // 1000:06d}" / str(number)
 
     def keep(self, number, recording):
-        """Keep a recording's folder under the part's number, which is in the index already.
-
-        Raises:
-            OSError: it could not be kept.
-        """
+        """Keep a recording's folder under the part's number, which is in the index already."""
         target = self.folder_of(number)
         target.parent.mkdir(parents=True, exist_ok=True)
         recording.folder.rename(target)

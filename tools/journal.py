@@ -4,6 +4,7 @@ python tools/journal.py export station.db --since 2026-07-01 -o verdicts.csv    
 """
 
 import csv
+import itertools
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -15,36 +16,25 @@ from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.signals import run_to_the_end
 
-CONTENT, REVIEW = "json_extract(v.content, '$.{}')".format, "json_extract(r.content, '$.{}')".format
-TEXT, NUMBER, WHOLE, TRUTH = "string", "float64", "int64", "bool_"  # of a column of Parquet
-COLUMNS = {  # of the export: what it is in the journal, and its type in Parquet
-    "id": ("v.number", WHOLE),
-    "time": ("v.epoch", TEXT),
-    "name": ("v.name", TEXT),
-    "serial": ("v.serial", TEXT),
-    "model": ("v.recipe", TEXT),
-    "model_sha256": ("v.model", TEXT),
-    "verdict": ("v.verdict", TEXT),
-    "p_value": ("v.p_value", NUMBER),
-    "score": ("v.score", NUMBER),
-    "threshold": (CONTENT("threshold"), NUMBER),
-    "regions": (CONTENT("regions"), TEXT),
-    "explanation": (CONTENT("explanation"), TEXT),
-    "milliseconds": (CONTENT("milliseconds"), NUMBER),
-    "rgb_sha256": (CONTENT("sha256.rgb"), TEXT),
-    "xyz_sha256": (CONTENT("sha256.xyz"), TEXT),
-    "depth_sha256": (CONTENT("sha256.depth"), TEXT),
-    "options": (CONTENT("options"), TEXT),
-    "metadata": (CONTENT("metadata"), TEXT),
-    "check": (CONTENT("check"), TRUTH),
-    "sampling_probability": ("v.chance", NUMBER),
-    "role": (CONTENT("role"), TEXT),
-    "review": (REVIEW("truth"), TEXT),
-    "review_kind": (REVIEW("kind"), TEXT),
-    "reviewed_by": (REVIEW("by"), TEXT),
-    "review_note": (REVIEW("note"), TEXT),
-}
-AT_ONCE = 5000  # rows in memory
+VERDICTS = """
+SELECT v.number AS id, v.epoch AS time, v.name AS name, v.serial AS serial, v.recipe AS model, v.model AS model_sha256,
+    v.verdict AS verdict, v.p_value AS p_value, v.score AS score,
+    json_extract(v.content, '$.threshold') AS threshold, json_extract(v.content, '$.regions') AS regions,
+    json_extract(v.content, '$.explanation') AS explanation, json_extract(v.content, '$.milliseconds') AS milliseconds,
+    json_extract(v.content, '$.sha256.rgb') AS rgb_sha256, json_extract(v.content, '$.sha256.xyz') AS xyz_sha256,
+    json_extract(v.content, '$.sha256.depth') AS depth_sha256, json_extract(v.content, '$.options') AS options,
+    json_extract(v.content, '$.metadata') AS metadata, json_extract(v.content, '$.check') AS "check",
+    v.chance AS sampling_probability, json_extract(v.content, '$.role') AS role,
+    json_extract(r.content, '$.truth') AS review, json_extract(r.content, '$.kind') AS review_kind,
+    json_extract(r.content, '$.by') AS reviewed_by, json_extract(r.content, '$.note') AS review_note
+FROM events v LEFT JOIN events r
+    ON r.number = (SELECT MAX(number) FROM events WHERE part = v.number AND kind = 'review')
+WHERE v.kind = 'verdict' AND v.epoch >= ? ORDER BY v.number
+"""
+TYPES = dict.fromkeys(("p_value", "score", "threshold", "milliseconds", "sampling_probability"), "float64")
+TYPES |= {"id": "int64", "check": "bool_"}  # of columns of Parquet; the others are text
+AT_ONCE = 5000  # rows of Parquet in memory
+FORMULA = ("=", "+", "-", "@", "\t")  # begins a text that a spreadsheet would take for a formula
 
 
 def build_parser():
@@ -66,60 +56,49 @@ def main(argv=None):
 
 
 def export(args):
-    """Write the verdicts; returns the exit code.
-
-    Raises:
-        InputError: the journal cannot be used, or the file is of another kind.
-    """
+    """Write the verdicts; returns the exit code."""
     from common.files import atomic_path
     from station.journal import Journal, epoch_of, iso
 
     write = {".csv": write_csv, ".parquet": write_parquet}.get(args.output.suffix.lower())
     if write is None:
         raise InputError(f"{args.output}: has to end in .csv or .parquet")
-    found = Journal(args.journal, write=False).query(
-        f"SELECT {', '.join(source for source, _ in COLUMNS.values())} FROM events v LEFT JOIN events r ON r.number = "
-        "(SELECT MAX(number) FROM events WHERE part = v.number AND kind = 'review') "
-        "WHERE v.kind = 'verdict' AND v.epoch >= ? ORDER BY v.number",
-        (epoch_of(args.since) if args.since else 0.0,),
-    )
-    ways = [{"time": iso, "check": bool}.get(name, lambda value: value) for name in COLUMNS]
-    some = lambda: [[way(value) for way, value in zip(ways, row)] for row in found.fetchmany(AT_ONCE)]
+    found = Journal(args.journal, write=False).query(VERDICTS, (epoch_of(args.since) if args.since else 0.0,))
+    columns = [name for name, *_ in found.description]
+    rows = (dict(zip(columns, values)) for values in found)
+    rows = (row | {"time": iso(row["time"]), "check": bool(row["check"])} for row in rows)
     with atomic_path(args.output) as temporary:
-        count = sum(write(temporary, iter(some, [])))
+        count = write(temporary, columns, rows)
     print(f"journal.py: {count} verdicts in {args.output}", file=sys.stderr)
     return FINE
 
 
-def write_csv(path, found):
-    """Write lists of rows as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Yields the
-    length of each list."""
-    formula = ("=", "+", "-", "@", "\t")
-    plain = lambda value: f"'{value}" if isinstance(value, str) and value.startswith(formula) else value
+def write_csv(path, columns, rows):
+    """Write rows (dicts) as CSV; text that a spreadsheet would take for a formula gets an apostrophe. Returns their
+    number."""
+    count = 0
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for rows in found:
-            writer.writerows(map(plain, row) for row in rows)
-            yield len(rows)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for count, row in enumerate(rows, 1):
+            formulas = {name: v for name, v in row.items() if isinstance(v, str) and v.startswith(FORMULA)}
+            writer.writerow(row | {name: f"'{text}" for name, text in formulas.items()})
+    return count
 
 
-def write_parquet(path, found):
-    """Write lists of rows as Parquet. Yields the length of each list.
-
-    Raises:
-        InputError: pyarrow is missing.
-    """
+def write_parquet(path, columns, rows):
+    """Write rows (dicts) as Parquet; returns their number. Raises InputError where pyarrow is missing."""
     try:
         import pyarrow as arrow
         from pyarrow.parquet import ParquetWriter
     except ImportError:
         raise InputError("Parquet needs pyarrow: pip install -r requirements-parquet.txt, or write .csv") from None
-    schema = arrow.schema([(name, getattr(arrow, kind)()) for name, (_, kind) in COLUMNS.items()])
+    schema, count = arrow.schema([(name, getattr(arrow, TYPES.get(name, "string"))()) for name in columns]), 0
     with ParquetWriter(path, schema) as writer:
-        for rows in found:
-            writer.write_table(arrow.table(list(zip(*rows)), schema=schema))
-            yield len(rows)
+        while some := list(itertools.islice(rows, AT_ONCE)):
+            writer.write_table(arrow.Table.from_pylist(some, schema=schema))
+            count += len(some)
+    return count
 
 
 if __name__ == "__main__":

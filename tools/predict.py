@@ -83,24 +83,16 @@ def main(argv=None):
 
 
 class Found(NamedTuple):
-    """What the options name.
+    """What the options name."""
 
-    ``parts``: {PartFiles: sizes and times of its files}; ``waiting``: {path: what it lacks} of parts that are not
-    complete yet; ``unreadable``: texts on folders; ``place``: the folder of them all.
-    """
-
-    parts: dict
-    waiting: dict
-    unreadable: tuple
-    place: Path
+    parts: dict  # {PartFiles: sizes and times of its files}
+    waiting: dict  # {path: what it lacks} of parts that are not complete yet
+    unreadable: tuple  # texts on folders
+    place: Path  # the folder of them all
 
 
 def run(args):
-    """Judge the parts that the options name; returns the exit code.
-
-    Raises:
-        InputError: something cannot be used; raised before any work.
-    """
+    """Judge the parts that the options name; returns the exit code."""
     from inspection.model_file import WRONG, damaged, read_meta
     from inspection.predictions import Predictions, hold_verdicts
     from inspection.verdict import check_rate, needs_clouds
@@ -131,11 +123,7 @@ def run(args):
 
 
 def find(args, with_clouds):
-    """What the options name: Found; ``with_clouds``: whether a part needs a cloud.
-
-    Raises:
-        InputError: a file or the folder is missing, there is no part, or --evaluate finds no good part.
-    """
+    """Found; refuses where a file or the folder is missing, there is no part, or --evaluate finds no good part."""
     from data.scans import NO_PARTS, PartFiles, Scans, find_scans
 
     if args.folder is None:
@@ -168,10 +156,8 @@ def find(args, with_clouds):
 
 
 def judge_what_is_left(args, found, done):
-    """Judge what was ``found`` and is not judged yet, with all that the options ask for; write the verdicts' files.
-
-    ``done``: Predictions, which no other process writes. Returns whether it was interrupted.
-    """
+    """Judge what was ``found`` and is not ``done`` yet (Predictions); write the verdicts' files. Returns whether it was
+    interrupted."""
     parts = found.parts.items()
     left = {part: files for part, files in parts if args.overwrite or not _finished(args, done, part, files)}
     if len(left) < len(found.parts):
@@ -180,6 +166,7 @@ def judge_what_is_left(args, found, done):
     again = sum(done.of(part.name, files) is not None for part, files in left.items())
     if again:
         note(f"predict.py: {again} parts were judged before: their verdicts are replaced", sys.stderr)
+    stopped = False
     try:
         for path, lacks in found.waiting.items():
             row = {"path": path, "verdict": "cannot judge", "reason": lacks, "files": None}
@@ -189,10 +176,9 @@ def judge_what_is_left(args, found, done):
             judge_parts(args, left, done)
     except KeyboardInterrupt:
         print("predict.py: interrupted; the same command continues", file=sys.stderr)
-        done.finish()
-        return True
+        stopped = True
     done.finish()
-    return False
+    return stopped
 
 
 def judge_parts(args, parts, done):
@@ -203,9 +189,8 @@ def judge_parts(args, parts, done):
     from inspection.judged_parts import load_parts, row_of
     from inspection.judged_pictures import draw_judgement
 
-    networks = args.checkpoint_dir, args.device
-    options = args.false_alarm, args.scoring, args.fusion_module_path
-    inspector = Inspector.load(args.model, *networks, *options)
+    options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+    inspector = Inspector.load(args.model, *options)
     tell_of_model(inspector)
     loaded = load_parts(list(parts), inspector, args.num_workers, args.evaluate)
     for (part, files), read in track(zip(parts.items(), loaded), len(parts), inspector.category):
@@ -273,7 +258,7 @@ def label_of(rgb):
 
 
 def _finished(args, done, part, files):
-    """Whether a part is judged, and its picture is there if the options ask for it."""
+    """Whether a part is judged, with its picture if the options ask for it."""
     row = done.known(part.name, files)
     drawn = row is not None and "pictures" in row and (args.output / "pictures" / row["pictures"]).is_file()
     return drawn if args.pictures else row is not None

@@ -5,13 +5,9 @@
     python tools/recalibrate.py fitted/knob.m3dm --roll_back
 
 FOLDER holds good parts that the model was not fitted with, in rgb/ and xyz/ at any depth; if it holds folders called
-good, only their parts count. They alone calibrate from now on: the promise holds for new parts that come as they came.
-The banks stay as they are; parts that shall fill them need a new fit (docs/verdict.md, "The file"). The version before
-stays in knob.history/.
-
-FOLDER may hold earlier calibration parts, too, if old and new ones are one sample of the same production, drawn before
-anybody saw their verdicts. Parts that were chosen because they failed, or of another day, camera or light, void the
-promise: the rate can then be any.
+good, only their parts count. They alone calibrate from now on, and the banks stay as they are. The version before stays
+in knob.history/. Parts that were chosen because they failed, or of another day, camera or light than those to be
+judged, void the promise (docs/verdict.md).
 
 Exit code 0: written; 1: stopped or a disk error; 2: refused, the model is as before.
 """
@@ -33,8 +29,7 @@ def build_parser():
     parser = Parser(prog="recalibrate.py", description=description, epilog=epilog)
     parser.add_argument("model", type=Path, metavar="MODEL", help="file that main.py --save_model wrote")
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="good parts that shall calibrate")
-    text = "write this file (default: MODEL is replaced)"
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=text)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write this file (default: replace MODEL)")
     add_switches(
         parser,
         ("strict", "refuse parts that score far from the others, instead of naming them"),
@@ -59,11 +54,7 @@ def main(argv=None):
 
 
 def run(args):
-    """Do what the options ask for; returns the exit code.
-
-    Raises:
-        InputError: something cannot be used; the model is then as before.
-    """
+    """Do what the options ask for; returns the exit code."""
     from inspection import history
 
     if args.roll_back is not None:
@@ -76,13 +67,7 @@ def run(args):
         return FINE
     if not args.folder.is_dir():
         raise InputError(f"{args.folder}: is no folder; give one with rgb/ and xyz/ in it or below it")
-    return recalibrate(args)
-
-
-def recalibrate(args):
-    """Write the model with new calibration parts; returns the exit code."""
     from common.files import check_writable
-    from inspection import history
     from inspection.inspector import extractor_of
     from inspection.model_file import write_model
     from inspection.recalibration import good_parts, recalibrated

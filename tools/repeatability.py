@@ -6,7 +6,6 @@
 Scans of one part lie in one folder (PART/rgb, PART/xyz). The folder of verdicts gets repeatability.md.
 """
 
-import csv
 import math
 import sys
 from pathlib import Path, PurePosixPath
@@ -18,9 +17,7 @@ from common.commands import FINE, Parser, prose_and_examples, run_command
 from common.errors import InputError
 from common.files import atomic_write_text, check_writable
 from inspection.predictions import LINES, read_lines
-from inspection.verdict import CANNOT_JUDGE, FAIL, outcome, outcome_text, percent, rate
-
-LABELS = {"good": False, "defective": True}
+from inspection.verdict import percent, rate
 
 
 def main(argv=None):
@@ -34,21 +31,12 @@ def build_parser():
     parser = Parser(prog="repeatability.py", description=description, epilog=epilog)
     parser.add_argument("verdicts", type=Path, metavar="DIR", help="folder that predict.py -o wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="where the report goes (default: DIR)")
-    text = "what the parts really are: columns part and label (good or defective)"
-    parser.add_argument("--labels", type=Path, metavar="CSV", help=text)
     return parser
 
 
 def write_report(args):
-    """Write the report that the options ask for, and print it; returns the exit code."""
-    scans = read_scans(args.verdicts)
-    text = report(scans, args.verdicts)
-    if args.labels is not None:
-        labels = read_labels(args.labels)
-        missing = next((part for part, _ in scans if part not in labels), None)
-        if missing is not None:
-            raise InputError(f"{args.labels}: has no label for part {missing} of {args.verdicts}")
-        text += against_labels([row["verdict"] for _, row in scans], [labels[part] for part, _ in scans])
+    """Write the report and print it; returns the exit code."""
+    text = report(read_scans(args.verdicts), args.verdicts)
     output = args.output or args.verdicts
     check_writable(output)
     atomic_write_text(output / "repeatability.md", text)
@@ -80,24 +68,6 @@ def read_scans(folder):
     return scans
 
 
-def read_labels(path):
-    """{part: whether it is defective} of a CSV with the columns part and label.
-
-    Raises:
-        InputError: the file cannot be read, a label is an unknown word, or it contradicts an earlier one.
-    """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [(row["part"], row["label"]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise InputError(f"{path}: cannot be read, or lacks the columns part and label ({error})") from None
-    for part in dict(rows):
-        given = sorted({label for name, label in rows if name == part})
-        if len(given) > 1 or given[0] not in LABELS:
-            raise InputError(f"{path}: part {part}: label {' and '.join(given)}; write one of: {', '.join(LABELS)}")
-    return {part: LABELS[label] for part, label in rows}
-
-
 def spread(groups):
     """Standard deviation of scans of one part, pooled over all parts; ``groups``: [[score of a scan] of a part], of
     which one has two scans."""
@@ -119,23 +89,6 @@ def report(scans, source):
         f"{spread(scores):.4g} (mean score {sum(map(sum, scores)) / judged:.4g}; a part fails above {limit:.4g}).\n\n"
         f"All scans of a part got the same verdict: {same.events} of {same.of} parts that were scanned more than once "
         f"({percent(same.low)} to {percent(same.high)} with 95 % confidence).\n"
-    )
-
-
-def against_labels(verdicts, defective):
-    """Markdown of how the verdicts [n], some of which are pass or fail, agree with what the scans' parts really are."""
-    from sklearn.metrics import cohen_kappa_score
-
-    pairs = [(verdict == FAIL, bad) for verdict, bad in zip(verdicts, defective) if verdict != CANNOT_JUDGE]
-    failed, bad = zip(*pairs)
-    agreed = sum(one == other for one, other in pairs) / len(pairs)
-    value = "is undefined: all labels and all verdicts are alike"
-    if len(set(failed + bad)) > 1:
-        value = f"is {cohen_kappa_score(failed, bad):.3f}"
-    return (
-        f"\n## Against the labels\n\nCohen's kappa of verdicts and labels {value}; {percent(agreed)} of {len(pairs)} "
-        "scans agree. The intervals below take scans as independent, which scans of one part are not.\n\n"
-        + outcome_text(outcome(verdicts, defective))
     )
 
 

@@ -84,11 +84,7 @@ def main(argv=None):
 
 
 def run(args):
-    """Serve until a signal; returns the exit code.
-
-    Raises:
-        InputError: something cannot be used; raised before any part is taken.
-    """
+    """Serve until a signal; returns the exit code. What cannot be used is refused before any part is taken."""
     from common.locks import hold
 
     token = read_lines(args.token_file, 1)[0] if args.token_file else None
@@ -108,9 +104,10 @@ def serve(args, token):
     from station.recipes import Recipes
     from station.service import Station
 
+    options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
+
     def loader(path, recipe, sha256):
         note(f"station.py: loading {path.name}", sys.stderr)
-        options = args.checkpoint_dir, args.device, args.false_alarm, args.scoring, args.fusion_module_path
         return load(path, recipe, sha256, *options)
 
     journal = Journal(args.journal, webhook=bool(args.webhook))
@@ -159,11 +156,7 @@ def serve(args, token):
 
 
 def connections(args, station):
-    """The connections to the line that the options ask for.
-
-    Raises:
-        InputError: a package is missing, or an address is of the wrong kind.
-    """
+    """The connections to the line that the options ask for."""
     from station.lines import Mqtt, OpcUa, Webhook
 
     for package, asked, extra in (("paho", args.mqtt, "mqtt"), ("asyncua", args.opcua, "opcua")):
@@ -176,20 +169,13 @@ def connections(args, station):
 
 
 def http_server(args, station, token):
-    """(uvicorn server that leaves signals alone, the socket on which it will listen).
-
-    Raises:
-        InputError: the address cannot be listened at.
-    """
+    """(uvicorn server that leaves signals alone, the socket on which it will listen)."""
     import socket
 
     import uvicorn
 
     from station.api import make_app
     from station.store import MIB
-
-    class Server(uvicorn.Server):
-        capture_signals = contextlib.nullcontext
 
     try:
         listening = socket.create_server((args.host, args.port))
@@ -199,15 +185,13 @@ def http_server(args, station, token):
     options = {"log_level": "warning", "access_log": False, "lifespan": "off"}
     config = uvicorn.Config(app, timeout_graceful_shutdown=int(LAST_SECONDS), **options)
     note(f"station.py: http://{args.host}:{listening.getsockname()[1]}", sys.stderr)
-    return Server(config), listening
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext
+    return server, listening
 
 
 def read_lines(path, count):
-    """The first ``count`` lines of a small text file, none of them empty.
-
-    Raises:
-        InputError: it cannot be read or has fewer.
-    """
+    """The first ``count`` lines of a small text file, none of them empty."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()][:count]
     except (OSError, UnicodeDecodeError) as error:

@@ -80,9 +80,6 @@ def test_a_model_of_half_precision_of_version_0_9_still_judges():
     assert again.judge(part(9)).score == pytest.approx(method.judge(part(9)).score, rel=1e-2)
 
 
-def test_train_mode_and_other_networks_are_refused():
+def test_train_mode_is_refused():
     with pytest.raises(InputError, match="train mode"):
         state_of(fitted("Point_MAE", Fixes()), "Point_MAE")
-    arrays, facts = state_of(fitted("Point_MAE"), "Point_MAE")
-    with pytest.raises(InputError, match="80 columns, the networks give 81"):
-        restored_method(arrays, facts, FakeExtractor(**{**WIDTHS, "xyz": 81}))

@@ -69,18 +69,6 @@ def test_a_map_of_negative_values_is_told_in_the_same_words():
     assert [kind.removeprefix("local_") for kind in kinds] == ["height", "height"]  # of a dent both say the same
 
 
-def test_a_stain_in_colours_without_millimetres_of_height():
-    facts, _, text, *_ = region_of("stain")
-    assert facts.kind.endswith("colour") and facts.brightness < -0.2
-    assert re.fullmatch(rf"\d+ % darker than good parts and (yellower|redder) {WHERE}", text)
-
-
-def test_missing_surface():
-    facts, _, text, *_ = region_of("missing")
-    assert facts.kind == "missing" and facts.height_mm is None and facts.surface > 0.9
-    assert re.fullmatch(rf"no surface {WHERE}, where good parts have one", text)
-
-
 def test_the_place_is_the_one_in_the_frame():
     facts, _, _, placed, placement = region_of("dent")
     of, pitch = placed.appearance.height, placement.frame.pitch

@@ -45,18 +45,6 @@ def test_above_the_threshold_is_p_at_most_alpha(calibration, scores, alpha):
         assert (decision.p_value <= alpha) == (decision.verdict == FAIL)
 
 
-@pytest.mark.parametrize(
-    "alpha, promised, bound", [(0.05, 19, 59), (0.02, 49, 149), (0.01, 99, 299), (0.005, 199, 598), (0.001, 999, 2995)]
-)
-def test_parts_needed(alpha, promised, bound):
-    assert verdict.parts_needed(alpha) == promised and verdict.rank(promised, alpha) == 1
-    with pytest.raises(InputError, match=f"at least {promised} calibration parts, there are {promised - 1}; .* of 0.0"):
-        verdict.rank(promised - 1, alpha)
-    assert verdict.promise(bound, verdict.lowest_rate(bound)).bound <= alpha
-    assert verdict.promise(bound - 1, verdict.lowest_rate(bound - 1)).bound > alpha
-    assert verdict.promise(59, 0.05).bound == pytest.approx(beta.ppf(0.95, 3, 57))
-
-
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 1.5, math.nan, math.inf])
 def test_rates_that_make_no_sense(alpha):
     with pytest.raises(InputError, match="between 0 and 1"):
@@ -104,20 +92,12 @@ def test_false_alarms_of_a_thousand_draws_keep_the_promise(kind, parts, alpha):
 def test_the_bound_holds_for_all_but_a_twentieth_of_the_calibration_draws():
     """Scores of many new parts for each of 1,000 calibration sets: the true rate above a threshold is known for uniform
     scores."""
-    rng, given_ = np.random.default_rng(0), verdict.promise(59, 0.05)
+    rng, bound = np.random.default_rng(0), verdict.bound(59, 0.05)
     rates = np.array([1 - verdict.threshold(rng.random(59), 0.05) for _ in range(1000)])
-    above = np.count_nonzero(rates > given_.bound)
+    assert bound == pytest.approx(beta.ppf(0.95, 3, 57))
+    above = np.count_nonzero(rates > bound)
     assert binom.ppf(0.0001, 1000, 0.05) <= above <= binom.ppf(0.9999, 1000, 0.05)
     assert rates.mean() == pytest.approx(3 / 60, abs=0.004)
-
-
-def test_a_part_of_the_banks_cannot_calibrate_and_none_counts_twice():
-    banks, fine = {"a": "train/0.png", "b": "train/1.png"}, ("validation/0.png", "c")
-    verdict.check_calibration(banks, [fine])
-    with pytest.raises(InputError, match=r"validation/7.png: is a training part \(as train/1.png\), 1 of the 2"):
-        verdict.check_calibration(banks, [fine, ("validation/7.png", "b")])
-    with pytest.raises(InputError, match="validation/8.png: is the same part as validation/0.png"):
-        verdict.check_calibration(banks, [fine, ("validation/8.png", "c")])
 
 
 # ---------------------------------------------------------------- what was found
@@ -127,6 +107,7 @@ def test_a_part_of_the_banks_cannot_calibrate_and_none_counts_twice():
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_clopper_pearson_by_its_tails(numbers):
     events, of = numbers
+    assert verdict.rate(0, 0) == (0, 0, None, None, None, None)
     found = verdict.rate(events, of)
     assert found.value == events / of and found.low <= found.value <= found.high
     assert found.value <= found.upper <= found.high
@@ -137,11 +118,6 @@ def test_clopper_pearson_by_its_tails(numbers):
     )
     for bound, inside, tail, wanted in tails:
         assert tail == pytest.approx(wanted, rel=1e-6) if inside else bound in (0, 1)
-
-
-def test_no_escape_among_59_is_below_five_per_cent():
-    assert verdict.rate(0, 59).upper < 0.05 < verdict.rate(0, 58).upper
-    assert verdict.rate(0, 0) == (0, 0, None, None, None, None)
 
 
 def test_outcome():

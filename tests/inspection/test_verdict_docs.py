@@ -6,7 +6,7 @@ from pathlib import Path
 import tifffile
 from PIL import Image
 
-from inspection.verdict import lowest_rate, parts_needed, promise
+from inspection.verdict import bound, lowest_rate, parts_needed
 from tests.make_data import picture_of, scan
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "verdict.md").read_text(encoding="utf-8")
@@ -28,9 +28,9 @@ def test_the_example(toy_model, tmp_path, monkeypatch, no_networks, capsys):
 def test_the_numbers():
     rows = re.findall(r"^\| ([\d.]+) % \| ([\d,]+) \| ([\d,]+) \|$", TEXT, re.M)
     assert len(rows) == 5
-    for alpha, any_promise, bound in rows:
+    for alpha, any_promise, kept_at in rows:
         rate = float(alpha) / 100
         assert parts_needed(rate) == int(any_promise.replace(",", ""))
-        enough = int(bound.replace(",", ""))
-        kept = [promise(parts, lowest_rate(parts)).bound <= rate for parts in (enough - 1, enough)]
+        enough = int(kept_at.replace(",", ""))
+        kept = [bound(parts, lowest_rate(parts)) <= rate for parts in (enough - 1, enough)]
         assert kept == [False, True]

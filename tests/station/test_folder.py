@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -151,15 +150,3 @@ def test_a_busy_station_is_waited_for(place, incoming):
     write(incoming, "a")
     judge_all(Folder(incoming, station))
     assert [e.score for e in station.journal.parts()] == [1, 91, 90] and all(b.result(1) for b in busy)
-
-
-def test_ten_thousand_files_wait(station, incoming):
-    for number in range(10_000):
-        (incoming / f"{number // 2}_{('rgb.png', 'xyz.tiff')[number % 2]}").touch()
-    folder = Folder(incoming, station)
-    folder.look(0.0)
-    start = time.process_time()
-    pairs = folder.look(9.0)
-    assert len({pair.name for pair in pairs}) == 5000 and time.process_time() - start < 2
-    folder.judge_all(pairs[:3])
-    assert len(list((incoming / "failed").glob("*.json"))) == 3

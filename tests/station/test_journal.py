@@ -60,6 +60,7 @@ def test_export(place, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert [(row["verdict"], row["check"]) for row in rows] == [("pass", "False"), ("fail", "False"), ("pass", "False")]
     assert rows[0]["serial"] == "'=1+1" and (rows[1]["review"], rows[1]["reviewed_by"]) == ("good", "Eva")
+    assert rows[1]["review_note"] == "scratch\nonly" and rows[2]["sampling_probability"] == rows[2]["serial"] == ""
     assert float(rows[1]["score"]) == 50 and json.loads(rows[1]["regions"])[0]["area_mm2"] == 2.5
     assert [row["time"] for row in rows] == [answer["time"] for answer in answers]
     assert command.main([*export, str(out), "--since", "2999-01-01"]) == 0

@@ -14,19 +14,8 @@ from inspection.inspector import Inspector
 from inspection.saved_model import read_saved
 from station.judging import Model, load
 from tests.fakes import PoolingExtractor
-from tests.inspection.test_inspector import EVERY
+from tests.inspection.test_inspector import data, fitted, inspector  # noqa: F401 (fixtures)
 from tests.make_models import CATEGORY, fitted_runner, make_parts, options_for
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_parts(tmp_path_factory.mktemp("data"), validation=5)
-
-
-@pytest.fixture(scope="module")
-def inspector(data):
-    _, path = fitted_runner(options_for(data, "DINO+Point_MAE", *EVERY))
-    return Inspector(read_saved(path), PoolingExtractor(), false_alarm=0.2)
 
 
 @pytest.fixture(scope="module")

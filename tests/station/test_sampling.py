@@ -116,7 +116,7 @@ def simulated(policy, seed, days=200, per_day=50):
         if policy == "drawn":
             scores = sampling.chosen([p for p in parts if p.chance], model, {}).scores
         elif policy == "queue":
-            scores = own + [p.score for p in parts if p.verdict == "fail" and sampling.truth(p) == "good"]
+            scores = own + [p.score for p in parts if p.verdict == "fail" and p.review["truth"] == "good"]
     limit = verdict.threshold(scores, 0.05)
     return np.mean(rng.normal(size=20_000) > limit), np.mean(rng.normal(size=20_000) + 3.3 <= limit)
 
