@@ -47,10 +47,7 @@ class Training:
     """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
 
     ``options``: those of fusion_pretrain.py; with ``resume`` the training continues the last checkpoint.
-
-    Raises:
-        InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed.
-    """
+    Raises InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed."""
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.output_dir = options, Path(options.output_dir)

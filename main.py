@@ -45,10 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_once(options: RunOptions, command: Sequence[str], networks: Callable[[], Any]) -> int:
     """One run; returns the exit code. ``networks`` returns the PatchExtractor, the same at each call.
-
-    Raises:
-        InputError: the output folder, the data or the checkpoints cannot be used; found before any work.
-    """
+    Raises InputError: the output folder, the data or the checkpoints cannot be used; found before any work."""
     # a wrong path ends here, before what is slow to import
     names, missing = find_categories(options.dataset_path, options.dataset_type, options.category)
 

@@ -77,8 +77,7 @@ class PatchExtractor(nn.Module):
             rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
                 without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
 
-        Raises:
-            InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
+        Raises InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
         """
         fpfh = xyz == FPFH
         if uff is not None:

@@ -28,10 +28,7 @@ def fpfh_patches(xyz, valid):
 
     Each row is the mean over one of 56×56 cells of the image, in which background pixels count as 0. ``valid``: [N]
     int64, row-major positions of the pixels with a measured point.
-
-    Raises:
-        InputError: a measured point is not finite.
-    """
+    Raises InputError: a measured point is not finite."""
     xyz, valid = xyz.detach().cpu(), valid.cpu()
     picture = torch.zeros(FPFH_DIM, xyz[0].numel())
     picture[:, valid] = torch.from_numpy(fpfh(xyz.flatten(1).T[valid].numpy())).T
@@ -64,8 +61,7 @@ def fpfh(points, normal_points=NORMAL_POINTS, feature_points=FPFH_POINTS):
     Returns:
         [N, 33] float32.
 
-    Raises:
-        InputError: a point is not finite.
+    Raises InputError: a point is not finite.
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():

@@ -83,11 +83,8 @@ def state_of(method: Features, name: str) -> tuple[dict[str, NDArray[Any]], Meta
 
 def restored_method(arrays: Arrays, facts: Meta, extractor: PatchExtractor) -> Features:
     """Rebuild a method from its :func:`state_of`, with the networks of ``extractor``. The arrays are copied.
-
-    Raises:
-        InputError: the networks give patches of another width, or the method was in train mode.
-        KeyError, TypeError, ValueError: something is missing or does not fit.
-    """
+    Raises InputError: the networks give patches of another width, or the method was in train mode; KeyError,
+    TypeError, ValueError: something is missing or does not fit."""
     fixes = Fixes.of(facts["fixes"])
     if not fixes.eval_mode:
         raise InputError(TRAIN_MODE)

@@ -66,8 +66,8 @@ class Inspector:
         rgb_runtime: what computes the RGB features, with its version; None: the model has none.
         preparation: Preparation; other processes may use a copy of it.
 
-    Raises:
-        InputError: too few calibration parts for the rate, an unknown scoring, or a model that contradicts itself.
+    Raises InputError: too few calibration parts for the rate, an unknown scoring, or a model that contradicts
+    itself.
     """
 
     def __init__(
@@ -104,11 +104,8 @@ class Inspector:
         """Load an Inspector from the file that ``main.py --save_model`` wrote; ``device``: auto, cpu or cuda;
         ``fusion_module_path``: the UFF checkpoint; None: the file of its name in ``checkpoint_dir``, else the path that
         the fit used.
-
-        Raises:
-            InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and the
-                errors of the class.
-        """
+        Raises InputError: the file is damaged, no model, or of a newer format; weights are missing or differ; and
+        the errors of the class."""
         model = read_saved(path)
         verdict.check_rate(model.path, model.meta, false_alarm, scoring)
         extractor = extractor_of(model, checkpoint_dir, device, fusion_module_path)
@@ -122,8 +119,7 @@ class Inspector:
             xyz: [h, w, 3] metres, on a pixel grid that shows the same view as ``rgb``; 0, NaN or infinity where nothing
                 was measured. None: only for models whose training parts had no clouds.
 
-        Raises:
-            InputError: an array has another shape or type, or the model needs a cloud.
+        Raises InputError: an array has another shape or type, or the model needs a cloud.
         """
         clock = Clock()
         if xyz is None:
@@ -137,10 +133,7 @@ class Inspector:
     def judge_depth(self, rgb: ArrayLike, depth: ArrayLike) -> Judgement:
         """Judge one part from a depth image [h, w] as the camera delivers it, with the intrinsics and the unit of the
         training parts' import, which the model keeps; 0, NaN or infinity where nothing was measured.
-
-        Raises:
-            InputError: the model keeps no camera, or an array has another shape or type.
-        """
+        Raises InputError: the model keeps no camera, or an array has another shape or type."""
         known = self.model.meta.get("camera")
         if not known or known["cropped"]:
             why = "the model keeps no camera (its parts were not imported from whole depth images)"

@@ -43,8 +43,7 @@ def write_model(path: str | Path, arrays: Arrays, meta: Meta) -> None:
         arrays: {name: array of one of DTYPES, of any shape}.
         meta: fits into JSON, without NaN and infinity. Tuples come back as lists.
 
-    Raises:
-        InputError: the folder cannot be written to, or the disk is full.
+    Raises InputError: the folder cannot be written to, or the disk is full.
     """
     ordered = {name: arrays[name] for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))}
     text = json.dumps(meta, ensure_ascii=False, allow_nan=False)

@@ -83,9 +83,8 @@ def failed_shares(
         joined: the group that is joined by the pool's parts which are neither seen nor drawn.
         resample: draw the judged parts of each group with replacement too, for intervals.
 
-    Raises:
-        ValueError: the pool has too few parts that can be judged.
-        InputError: so few calibration parts promise no such rate.
+    Raises ValueError: the pool has too few parts that can be judged; InputError: so few calibration parts promise no
+    such rate.
     """
     pool = np.asarray(pool, dtype=np.float64)
     usable, rng = np.flatnonzero(np.isfinite(pool)), np.random.default_rng(seed)

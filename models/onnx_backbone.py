@@ -31,10 +31,7 @@ def is_installed(names=(RUNTIME,)) -> bool:
 
 def export_backbone(backbone) -> bytes:
     """The ONNX file of a ``models.rgb_backbones.RGBBackbone`` on the CPU, for one picture at a time.
-
-    Raises:
-        InputError: ONNX Runtime gives other features than torch.
-    """
+    Raises InputError: ONNX Runtime gives other features than torch."""
     picture = torch.randn(1, 3, backbone.size, backbone.size, generator=torch.Generator().manual_seed(0))
     with _in_silence():
         program = torch.onnx.export(

@@ -35,8 +35,7 @@ class RGBBackbone(nn.Module):
         name: as the user gave it, for messages.
         size: side of the input images in pixels.
 
-    Raises:
-        InputError: the model gives no spatial features, or takes no images of this size.
+    Raises InputError: the model gives no spatial features, or takes no images of this size.
     """
 
     def __init__(self, model, name, size=SIZE):
@@ -119,10 +118,7 @@ def build_rgb_backbone(name, checkpoint_dir="checkpoints", size=None):
     ``name``: a key of ``RGB_BACKBONES``, ``efficientnet_lite0`` or ``timm:NAME``, timm's name with or without a tag of
     weights. They lie in ``checkpoint_dir``, else in timm's cache, or are downloaded. ``size`` of the pictures, not
     of a released name's; None: 224.
-
-    Raises:
-        InputError: there is no such model, it has no weights, or they do not fit; see also :class:`RGBBackbone`.
-    """
+    Raises InputError: there is no such model, it has no weights, or they do not fit; see also :class:`RGBBackbone`."""
     size = size or SIZE
     if name == LITE0:
         return RGBBackbone(Lite0(weights_file()), name, size)

@@ -51,8 +51,7 @@ def find_part(rgb, xyz, way=None):
         xyz: [h, w, 3] mm, 0 or not finite where nothing was measured.
         way: the way that was settled at the fit; None: the first that finds a part.
 
-    Raises:
-        NotFound: nothing that could be a part; the text says what is there instead.
+    Raises NotFound: nothing that could be a part; the text says what is there instead.
     """
     there = measured(xyz)
     if there.sum() < 200:

@@ -134,8 +134,7 @@ class Placement:
             xyz: [h, w, 3] mm, 0 or not finite where nothing was measured.
             pose: its Pose where that is known already (of a training part); None: it is found.
 
-        Raises:
-            CannotPlace: there is no part, or two, or it is cut off, or the points are not as dense as at the fit.
+        Raises CannotPlace: there is no part, or two, or it is cut off, or the points are not as dense as at the fit.
         """
         staged = self._checked(_stage(rgb, xyz, self.way))
         middle = Pose(*self.centre) if self.way == VIEW else staged.middle
@@ -171,10 +170,7 @@ class Placement:
     @classmethod
     def restored(cls, arrays, facts):
         """The Placement of a :meth:`state`.
-
-        Raises:
-            KeyError, TypeError: something is missing.
-        """
+        Raises KeyError, TypeError: something is missing."""
         images = {}
         for name, kind in (("reference", Image), ("noise", Noise), ("still", Image)):
             if f"{name}.{kind._fields[0]}" in arrays:
@@ -256,8 +252,7 @@ def learn(scans, cells, picture, alignment=None):
     Returns:
         (Placement, [(name, Staged, Pose)], [(name, reason)] of parts in which no part was found).
 
-    Raises:
-        CannotPlace: no part is found in any scan.
+    Raises CannotPlace: no part is found in any scan.
     """
     scans = list(scans())
     way = _common_way(scans)

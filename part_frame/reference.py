@@ -160,10 +160,7 @@ class PlaceReference:
     @classmethod
     def restored(cls, arrays):
         """The reference of its :meth:`state`.
-
-        Raises:
-            KeyError: an array is missing.
-        """
+        Raises KeyError: an array is missing."""
         out = cls()
         nominal, out.spread = (
             kind(**{of: np.array(arrays[f"{name}.{of}"]) for of in kind._fields if _kept(kind, name, of, arrays)})

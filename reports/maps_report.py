@@ -50,10 +50,7 @@ def write_report(paths, out, seed, parameters):
     """Write ``out``/report.html about files of saved maps, one per category; returns its path.
 
     ``seed``: of the randomly drawn parts; ``parameters``: ``scoring_addon.Parameters``.
-
-    Raises:
-        InputError: a file cannot be scored, or lacks one of the two banks.
-    """
+    Raises InputError: a file cannot be scored, or lacks one of the two banks."""
     categories = []
     for path in track(paths, len(paths), "report", "category"):
         scored = scored_category(path, choose=lambda _: (parameters, "test"))

@@ -22,10 +22,7 @@ COLOURS = {PASS: "#00781f", FAIL: "#be0000", CANNOT_JUDGE: "#b06a00"}
 
 def write_plant_report(folder: Path, out: Path) -> Path:
     """Write ``out``/report.html about the verdicts in ``folder``; returns its path.
-
-    Raises:
-        InputError: the folder holds no verdicts.
-    """
+    Raises InputError: the folder holds no verdicts."""
     rows = sorted(read_lines(folder / LINES), key=lambda row: (row["time"], natural(row["path"])))
     if not rows:
         raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")

@@ -67,8 +67,7 @@ def scored_category(path, asked=("all",), choose=lambda _: (scoring_addon.DEFAUL
         asked: names of scorings; "all": all that the maps allow.
         choose: function of the Evaluation that returns the parameters and the reference.
 
-    Raises:
-        InputError: the file cannot be read or scored.
+    Raises InputError: the file cannot be read or scored.
     """
     saved, lacks = read(path), ""
     try:

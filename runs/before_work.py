@@ -47,10 +47,7 @@ class Prepared(NamedTuple):
 def prepare(options: RunOptions, names: list[str], missing: Mapping[str, str], networks: Callable[[], Any]) -> Prepared:
     """Examine the categories' files, and look up what is finished. ``names``, ``missing``: what
     ``data.names.find_categories`` found; ``networks`` builds the networks, and is called if a weight file is missing.
-
-    Raises:
-        InputError: the output folders, the data or the checkpoints cannot be used, or no category is left.
-    """
+    Raises InputError: the output folders, the data or the checkpoints cannot be used, or no category is left."""
     from models.weights import used_weights
 
     features = options.save_feature_path if options.save_feature else None

@@ -37,8 +37,7 @@ def calculate_au_pro(
         (au_pro, (fprs, pros)): the area divided by ``integration_limit``, and the curve, sorted by rising
         false-positive rate. ``au_pro`` is at most 1, and None if there is no defect region or no defect-free pixel.
 
-    Raises:
-        InputError: a map holds NaN or inf.
+    Raises InputError: a map holds NaN or inf.
     """
     masks, maps = [np.asarray(gt) != 0 for gt in gts], [np.asarray(prediction) for prediction in predictions]
     check_maps(maps)

@@ -63,10 +63,7 @@ def bank_units(maps: Mapping[str, Array], topk: int | None = None) -> BankUnits:
 
     ``topk``: K, the number of pixels averaged in a peak and in an image score; at most an eighth of a map is used.
     None: TOPK for both; where there are maps of the comparison in place, TOPK_IN_PLACE for the image score.
-
-    Raises:
-        InputError: there is no part, or no bank has any spread.
-    """
+    Raises InputError: there is no part, or no bank has any spread."""
     maps = {bank: np.asarray(values, dtype=np.float64) for bank, values in maps.items()}
     if not any(map(len, maps.values())):
         raise InputError("calibrated: no training part was measured without its own rows; it needs at least two parts")

@@ -37,8 +37,7 @@ def score(
     Returns:
         {name: Scored}: the baseline first, then ``names`` in order; scorings with the same pixel maps share one list.
 
-    Raises:
-        InputError: the method cannot have a scoring, or the training parts that a scoring needs were not saved.
+    Raises InputError: the method cannot have a scoring, or the training parts that a scoring needs were not saved.
     """
     names = list(dict.fromkeys([BASELINE, *names]))
     for name in names:

@@ -31,9 +31,8 @@ def run(engine, plan, jobs, out, ended, workers=None, program=None):
         ended: function (job, Outcome) that is called when a job has ended.
         program: the words that start main.py; None: this project's.
 
-    Raises:
-        InputError: this machine lacks the resources, or Ray is missing; before any job begins.
-        KeyboardInterrupt: the user has stopped; the jobs that ran have kept what they have.
+    Raises InputError: this machine lacks the resources, or Ray is missing; before any job begins; KeyboardInterrupt:
+    the user has stopped; the jobs that ran have kept what they have.
     """
     out = Path(out).resolve()
     if engine == "ray":
@@ -65,10 +64,7 @@ def find_slots(resources, workers, devices, cores, memory_gib):
 
     With GPUs (``devices``) one worker per GPU, or several if a job takes a fraction. On the CPU the cores are divided:
     a worker has ``resources.cpus`` threads, or an equal share. ``workers``: how many are wanted; None: as many as fit.
-
-    Raises:
-        InputError: a job, or the number of workers, does not fit on this machine.
-    """
+    Raises InputError: a job, or the number of workers, does not fit on this machine."""
     room = {}
     if devices:
         room["GPUs"] = len(devices) * int(1 / (resources.gpus or 1) + 1e-9)

@@ -136,10 +136,7 @@ def read(path) -> dict:
 
 def plan(content, name) -> SweepPlan:
     """The SweepPlan of a sweep file's content, as :func:`read` returns it; ``name``: of the file, for messages.
-
-    Raises:
-        InputError: a key or value has no meaning, main.py would refuse a job, or no job is left.
-    """
+    Raises InputError: a key or value has no meaning, main.py would refuse a job, or no job is left."""
     try:
         options, grid, exclude, resources = _checked(content)
         grid = {"seed": [options.get("seed", 0)], **grid, "category": _categories(options, grid)}

@@ -52,11 +52,8 @@ def part_of(path):
 
 def read_scans(folder):
     """[(part, row)] of the verdicts in a folder.
-
-    Raises:
-        InputError: a file cannot be read, verdicts are at different thresholds, or no part has two scans that were
-            judged.
-    """
+    Raises InputError: a file cannot be read, verdicts are at different thresholds, or no part has two scans that
+    were judged."""
     scans = [(part_of(row["path"]), row) for row in read_lines(folder / LINES)]
     if not scans:
         raise InputError(f"{folder}: no verdicts ({LINES}); give the folder that predict.py -o wrote")

@@ -113,10 +113,7 @@ def load_pairs(path: str | Path, xyz_dim: int) -> Pairs:
     """The usable pairs of one file, in float32: as released, those whose xyz half holds no zero.
 
     RGB patches in the released order (defect 7) are put back beside their xyz patches.
-
-    Raises:
-        InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input.
-    """
+    Raises InputError: the file is damaged, has another xyz width, or holds UFF's output instead of its input."""
     patches = read_patch_pair(path).float()
     background = patches[(patches[:, :BACKGROUND_RUN] == 0).all(1)]
     alone = (background[:, :xyz_dim] == 0).all(1) & (background[:, xyz_dim] != 0)  # background is zero in xyz alone
