@@ -1,8 +1,7 @@
 """The data set: which files form a part, and how they become tensors.
 
 Layout: ``<dataset_path>/<class>/{train,test}/<defect>/{rgb/*.png, xyz/*.tiff, gt/*.png}``. ``data.pairing`` lists the
-other file suffixes that are read. A new data set is an entry of ``data/names.py``, and needs nothing here.
-"""
+other file suffixes that are read. A new data set is an entry of ``data/names.py``, and needs nothing here."""
 
 import logging
 import multiprocessing
@@ -50,12 +49,7 @@ def realiad_d3_classes():
 
 
 class _Split(Dataset):
-    """What both splits share: ``files``, [(rgb, xyz, gt or None)], one entry per part, and how they are read.
-
-    ``dataset_path``: folder of the categories; ``img_size``: side that point clouds are resized to (images: the
-    attribute ``rgb_size``). ``min_points`` 0: the method uses no points, and folders without ``xyz`` are read as if
-    nothing was measured; else a part without any point is an error.
-    """
+    """What both splits share; ``min_points`` 0: folders without ``xyz`` are read, else a part needs a point."""
 
     split = None
 
@@ -101,11 +95,8 @@ class _Split(Dataset):
 
 class TrainDataset(_Split):
     """Normal training parts; an item is ((rgb [3, R, R], R = ``rgb_size``, xyz [3, S, S], depth [3, S, S]), 0).
-
-    ``shots``: number of parts to use, see :func:`few_shots`; ``held_out_share``: of the parts that are held out for
-    calibration, as ``held_out_files``; ``seed`` draws both.
-    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``.
-    """
+    ``shots``: see :func:`few_shots`; ``held_out_share``: of the parts held out for calibration, ``held_out_files``.
+    Raises InputError: no ``train/good``, no files in it, files that do not pair, or fewer parts than ``shots``."""
 
     split = "train"
 
@@ -132,11 +123,8 @@ class TrainDataset(_Split):
 
 
 class TestDataset(_Split):
-    """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], label 0 or 1, rgb path).
-
-    A defective part without a mask file gets a mask of zeros.
-    Raises InputError: no ``test`` split, no files in it, or files that do not pair.
-    """
+    """Test parts; an item is (sample as in TrainDataset, mask [1, 224, 224], zeros without a mask file, label 0 or 1,
+    rgb path). Raises InputError: no ``test`` split, no files in it, or files that do not pair."""
 
     split = "test"
     __test__ = False  # tells pytest that this class is no test case
@@ -260,10 +248,8 @@ def get_data_loader(split, class_name, img_size, args, placement=None, poses=Non
     ``args`` needs ``dataset_path``. Optional, with their defaults: ``rgb_size`` (224), ``num_workers`` (None: one on a
     CPU, as released, since the networks need the cores; more on a GPU, which handles a part faster than a process reads
     it), ``device`` ("cpu"), ``min_points`` (0), ``shots`` (None), ``seed`` (0), ``readings`` ({category: Reading}) and
-    ``held_out`` (share held out for calibration). ``placement``: where parts lie, see ``part_frame``; ``poses``:
-    {index: Pose} of files whose pose is known.
-    Raises InputError: see the data sets; while iterating: a file cannot be used.
-    """
+    ``held_out`` (share held out for calibration). ``placement``: see ``part_frame``; ``poses``: {index: Pose} if known.
+    Raises InputError: see the data sets; while iterating: a file cannot be used."""
     reading, workers = getattr(args, "readings", {}).get(class_name, Reading()), getattr(args, "num_workers", None)
     where = class_name, img_size, args.dataset_path, getattr(args, "min_points", 0), reading
     if workers is None:

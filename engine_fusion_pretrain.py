@@ -1,8 +1,7 @@
 """Training of UFF, the fusion module: from files of patch pairs to checkpoints in the released layout.
 
-An optimiser step takes ``accum_iter`` batches, an epoch's last one what is left. After the start, only the order of the
-files is random, and it follows from (seed, epoch): a training that resumes ends where an uninterrupted one does.
-"""
+An optimiser step takes ``accum_iter`` batches, an epoch's last one what is left. Only the order of the files is random,
+and it follows from (seed, epoch): a training that resumes ends where an uninterrupted one does."""
 
 import argparse
 import hashlib
@@ -44,9 +43,7 @@ class Point(NamedTuple):
 
 
 class Training:
-    """One training: the files, the fusion module, its optimiser, and the steps and epochs done.
-
-    ``options``: those of fusion_pretrain.py; with ``resume`` the training continues the last checkpoint.
+    """One training, with the ``options`` of fusion_pretrain.py; ``resume`` continues the last checkpoint.
     Raises InputError: the files, the output folder or the checkpoint cannot be used. Nothing was changed."""
 
     def __init__(self, options: argparse.Namespace):

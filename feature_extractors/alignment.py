@@ -1,9 +1,7 @@
 """Point feature alignment: from tokens at group centres to patches on the image grid.
 
-It interpolates the tokens to the valid pixels, scatters them into the image, and pools twice. All steps are linear
-and depend on the geometry alone. So on the CPU they form one sparse matrix [PATCHES, num_group], applied to the tokens
-once; on a GPU, where scattered sums are not reproducible, they are done one after the other.
-"""
+All steps are linear and depend on the geometry alone. So on the CPU they form one sparse matrix [PATCHES, num_group];
+on a GPU, where scattered sums are not reproducible, they are done one after the other."""
 
 from functools import lru_cache
 
@@ -19,14 +17,9 @@ PATCHES = GRID * GRID
 def align(tokens, centers, points, valid, size):
     """xyz patches [3136, C] of one sample, row-major; exactly 0 where no valid pixel contributes.
 
-    Each valid pixel gets the weighted mean of its 3 nearest centres' tokens; other pixels are 0. Then follow 3×3
-    average pooling (stride 1, no padding) and adaptive average pooling to 56×56.
-
-    Args:
-        tokens: [G, C] features at the ``centers`` [G, 3].
-        points: [N, 3], the valid pixels' points.
-        valid: [N] int64, row-major positions of these pixels in the image of ``size`` × ``size``.
-    """
+    Each valid pixel gets the weighted mean of its 3 nearest centres' ``tokens`` [G, C]; other pixels are 0. Then follow
+    3×3 average pooling (stride 1, no padding) and adaptive average pooling to 56×56. ``points`` [N, 3] lie at the
+    row-major positions ``valid`` [N] int64 of the image of ``size`` × ``size``."""
     index, weight = interpolation_weights(points, centers)
     if points.device.type == "cpu":
         return _matrix(index, weight, valid, size, len(centers)) @ tokens

@@ -1,14 +1,9 @@
 """Coreset selection: sparse random projection, then greedy k-centre (farthest-first) in the projected space.
 
-Greedy k-centre picks row 0, then always the row whose nearest pick is farthest away. The plain way measures all rows
-against each pick. The way here makes the same picks, but skips most of these measurements.
-
-*Bound*: each row has an upper bound of the squared distance to its nearest pick, and a count of the picks it has
-*seen*. A new pick can only reduce that distance, so a bound from fewer picks still holds. *Candidate pool*: the few
-rows with the largest bounds, after these were brought up to date. *Limit*: the largest bound outside the pool. As long
-as the pool's farthest row lies above the limit, it is the farthest of all rows. It is picked without a look at the
-others.
-"""
+Each row has an upper bound of the squared distance to its nearest pick, and a count of the picks it has *seen*. A new
+pick can only reduce that distance, so a bound from fewer picks still holds. The *pool* holds the rows with the largest
+bounds, brought up to date; the *limit* is the largest bound outside it. As long as the pool's farthest row lies above
+the limit, it is the farthest of all, and is picked without a look at the others."""
 
 import numpy as np
 import torch
@@ -31,21 +26,13 @@ ROUNDING = 1e-6  # bound of the float32 rounding of a squared distance, as a sha
 
 
 def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, device="cpu", progress=None):
-    """The coreset of many rows: a sparse random projection, then :func:`k_center_by_chunks`; at least one pick.
+    """Numbers [min(picks, N)] int64 (CPU) of the coreset's rows: a random projection, then :func:`k_center_by_chunks`.
 
-    Args:
-        blocks: iterable of float32 tensors [n, C] (CPU), N rows in all.
-        count, width: N and C.
-        eps: allowed distortion of distances, in (0, 1); it decides the number of projected columns (Johnson and
-            Lindenstrauss). Rows are not projected if these would exceed C.
-        random_state: seed of the projection; None: numpy's global generator.
-        max_memory: GiB; rows that need more are picked chunk by chunk. The chunks hold at least twice ``picks`` rows:
-            less memory needs fewer picks. None: all rows are one chunk.
-        device, progress: as in :func:`greedy_k_center`.
-
-    Returns:
-        [min(picks, N)] int64 tensor (CPU), numbers of rows; row 0 comes first.
-    """
+    ``blocks`` are float32 tensors [n, C] (CPU), N = ``count`` rows of C = ``width`` in all. ``eps`` in (0, 1) is the
+    allowed distortion of distances; it decides the number of projected columns (Johnson and Lindenstrauss). Rows are
+    not projected if these would exceed C. ``random_state``: seed of the projection; None: numpy's global generator.
+    ``max_memory``: GiB; rows that need more are picked chunk by chunk, at least twice ``picks`` rows each; None: one
+    chunk."""
     # imported here, since that takes a second
     from sklearn.random_projection import SparseRandomProjection, johnson_lindenstrauss_min_dim
 
@@ -63,15 +50,12 @@ def pick(blocks, count, width, picks, eps, random_state=None, max_memory=None, d
 
 
 def k_center_by_chunks(blocks, count, chunk, device="cpu", progress=None):
-    """Greedy k-centre in bounded memory: merge and reduce (composable coresets).
+    """Greedy k-centre in bounded memory: merge and reduce (composable coresets); result as :func:`greedy_k_center`.
 
-    Every ``chunk`` rows, at least twice ``count`` unless there are no more, are reduced to ``count`` picks. The picks
-    of all chunks are reduced in the same way, until they are one chunk. The time grows in proportion to the rows.
-
-    Each reduction is a 2-approximation of the best radius of its rows. With one level above the chunks, the radius is
-    at most 4 times the best possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk``
-    rows in all, the picks are those of :func:`greedy_k_center`, and arguments and result are as there.
-    """
+    Every ``chunk`` rows, at least twice ``count`` unless there are no more, are reduced to ``count`` picks, and these
+    in the same way, until they are one chunk. With one level above the chunks, the radius is at most 4 times the best
+    possible (Malkomes et al. 2015), and each further level adds 2 at most. Up to ``chunk`` rows, the picks are the
+    exact ones."""
     index, rows, start = [], [], 0
     for some in _regrouped(blocks, chunk):
         picks = greedy_k_center(some, count, device, progress)
@@ -102,21 +86,13 @@ def radius(rows, picks):
 
 
 def greedy_k_center(rows, count, device="cpu", progress=None):
-    """Greedy k-centre: start with row 0, then always the row farthest from all picked ones (ties: lowest index).
+    """Greedy k-centre of ``rows`` [N, C] float32 (CPU): row 0, then always the row farthest from all picked ones (ties:
+    lowest index). Returns [min(count, N)] int64 (CPU), filled up with row 0 once every distinct row is picked, as in
+    the release.
 
-    Of equal rows only the first takes part, since picking it leaves the others at distance 0. In the pool, float32
-    distances are computed from differences, not from products, so that near rows keep their order. The bounds come from
-    products and are widened by their rounding.
-
-    Args:
-        rows: [N, C] float32 tensor (CPU).
-        device: where the work is done; only distinct rows are moved there.
-        progress: label of a progress bar; None: no bar.
-
-    Returns:
-        [min(count, N)] int64 tensor (CPU), in the order picked; filled up with row 0 once every distinct row is
-        picked, as in the release.
-    """
+    Of equal rows only the first takes part, and only those are moved to ``device``. In the pool, float32 distances come
+    from differences, so that near rows keep their order. The bounds come from products and are widened by their
+    rounding. ``progress``: label of a progress bar; None: no bar."""
     first, _ = distinct_rows(rows)
     picks = torch.zeros(min(count, len(rows)), dtype=torch.long)
     if len(first) < len(rows):
@@ -170,11 +146,7 @@ class FarthestFirst:
             self._tighten(index[stale])
 
     def _tighten(self, index):
-        """Bring the bounds of the rows ``index`` [M] up to date.
-
-        ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b). Only the bracket depends on b, so the minimum is taken over it. For a·b see
-        :func:`_reduced`.
-        """
+        """Bring the bounds of the rows ``index`` [M] up to date, by ‖a - b‖² = ‖a‖² + (‖b‖² - 2 a·b)."""
         seen, order = self.seen[index].sort()
         since, counts = (values.tolist() for values in seen.unique_consecutive(return_counts=True))
         for start, together in zip(since, index[order].split(counts)):
@@ -204,10 +176,7 @@ class FarthestFirst:
             torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
 
     def _exact_nearest(self, candidate_pool):
-        """Distance [P] of each row of the pool to its nearest pick, from differences.
-
-        Products only select which picks are compared: those whose lower bound does not exceed the smallest upper bound.
-        """
+        """Distance [P] of each row of the pool to its nearest pick, from differences; products select what is compared."""
         centers = self.picked[: self.done]
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.reduced[centers].T, self.reduced_negated[centers].T
@@ -254,9 +223,7 @@ def _directions(centred, norms):
 def _reduced(centred, norms, directions):
     """Short forms a' and b'' [N, k + 1] of rows a, b [N, C] with a'·b'' ≤ a·b ≤ a'·b'; they bound distances.
 
-    Orthonormal directions Q split a row into Qᵀa and a rest of length ρ(a). The product of two rests lies within
-    ±ρ(a)ρ(b), so a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b)). Without directions both are the rows themselves.
-    """
+    Orthonormal directions Q split a row into Qᵀa and a rest of length ρ(a): a' = (Qᵀa, ρ(a)) and b'' = (Qᵀb, -ρ(b))."""
     if directions is None:
         return centred, centred
     along = centred @ directions

@@ -31,14 +31,10 @@ def set_seeds(seed):
 
 
 class PatchExtractor(nn.Module):
-    """Extracts the patches of a sample, with a ``models.models.Model`` of one backbone or both.
+    """Extracts a sample's patches with a ``models.models.Model``; without ``fusion`` there are no fusion patches.
 
-    Args:
-        fusion: FeatureFusionBlock; None: no fusion patches.
-        group_sizes: points per group; if there are several sizes, their xyz patches are averaged.
-        amp: run the networks in mixed precision.
-        fpfh: whether xyz patches are FPFH histograms; otherwise they come from the point transformer.
-    """
+    The xyz patches of several ``group_sizes`` (points per group) are averaged; with ``fpfh`` they are FPFH histograms.
+    ``amp``: run the networks in mixed precision."""
 
     def __init__(self, backbones, fusion=None, group_sizes=(128,), amp=False, device="cpu", fpfh=False):
         super().__init__()
@@ -67,18 +63,12 @@ class PatchExtractor(nn.Module):
     ):
         """An extractor whose networks are loaded from files; the backbones' lie in ``folder``.
 
-        Args:
-            rgb: name of the RGB backbone, see ``models.rgb_backbones``; None: none.
-            xyz: name of the xyz backbone: a key of ``models.models.XYZ_BACKBONES`` or "FPFH"; None: none.
-            uff: path of the fusion module's checkpoint; None: no fusion module.
-            group_size, num_group: points per group, groups per part.
-            multiscale: average the xyz patches of two group sizes, the given one and twice it.
-            rgb_size: side of the pictures, see ``models.rgb_backbones``; None: 224.
-            rgb_onnx: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs it where it is installed, on a CPU and
-                without ``amp``. Otherwise, and with None, torch runs the backbone ``rgb``; see :attr:`rgb_runtime`.
-
-        Raises InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable.
-        """
+        ``rgb``, ``xyz``: names of the backbones, see ``models.rgb_backbones`` and ``models.models.XYZ_BACKBONES`` or
+        "FPFH"; ``uff``: path of the fusion module's checkpoint; None: none of these. ``multiscale``: average the xyz
+        patches of ``group_size`` and twice it. ``rgb_onnx``: :attr:`rgb_onnx` of the fit's extractor; ONNX Runtime runs
+        it where it is installed, on a CPU and without ``amp``. Otherwise, and with None, torch runs ``rgb``; see
+        :attr:`rgb_runtime`.
+        Raises InputError: a checkpoint is missing or does not fit, or the RGB backbone is not suitable."""
         fpfh = xyz == FPFH
         if uff is not None:
             require(uff, UFF)  # before the backbones are loaded or downloaded
@@ -93,12 +83,11 @@ class PatchExtractor(nn.Module):
         return cls(backbones, fusion, group_sizes, amp, device, fpfh)
 
     def export_rgb(self):
-        """Have ONNX Runtime run the RGB backbone from now on; returns whether it does.
-
-        Nothing changes if the backbone is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a
-        package of ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that the banks and the
-        parts that are judged later come from the same features. InputError: ONNX Runtime gives other features.
-        """
+        """Have ONNX Runtime run the RGB backbone from now on; returns whether it does. Nothing changes if the backbone
+        is not ``efficientnet_lite0``, the device is not a CPU, ``amp`` is set, or a package of
+        ``requirements-onnx.txt`` is missing. Call it before the first extraction, so that banks and judged parts come
+        from the same features.
+        Raises InputError: ONNX Runtime gives other features."""
         backbone = self.deep_feature_extractor.rgb_backbone
         suits = getattr(backbone, "name", None) == LITE0 and self.device.type == "cpu" and not self.amp
         if suits and self.rgb_onnx is None and is_installed(PACKAGES):
@@ -149,17 +138,12 @@ class PatchExtractor(nn.Module):
 
     @torch.no_grad()
     def extract(self, sample, banks=None, zero_points=False):
-        """Unscaled patches of one sample.
+        """Unscaled patches of one sample (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is
+        ``rgb_size``.
 
-        Args:
-            sample: (rgb [1, 3, R, R], xyz [1, 3, S, S], ...) as a loader gives it; R is ``rgb_size``.
-            banks: names of the banks whose patches are wanted; None: all of ``widths``.
-            zero_points: only (0, 0, 0) is background; otherwise, as released, any coordinate 0 makes a point so.
-
-        Returns:
-            {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]} with D = 1152, or 33 with FPFH. It holds the
-            wanted patches and, for fusion, the xyz and RGB patches as well.
-        """
+        Returns {"rgb": [784, C], "xyz": [3136, D], "fusion": [3136, D + C]} with D = 1152, or 33 with FPFH: those of
+        ``banks`` (None: all of ``widths``) and, for fusion, the xyz and RGB patches as well. ``zero_points``: only (0,
+        0, 0) is background; otherwise, as released, any coordinate 0 makes a point so."""
         banks = self.widths if banks is None else banks
         patches = {}
         if "rgb" in banks or "fusion" in banks:

@@ -42,15 +42,9 @@ class Features(ReleasedNames):
     """A method: a patch extractor, memory banks, and a rule that combines the banks' scores.
 
     A subclass names its banks and says how they are scaled, how many rows they keep, and whether a late fusion combines
-    their scores; otherwise these are added. Calls come in this order:
-
-    1. ``add_sample_to_mem_bank`` for each training part, then ``run_coreset``;
-    2. if ``needs_late_fusion_pass``: ``add_sample_to_late_fusion_mem_bank`` for each training part again, then
-       ``run_late_fusion``;
-    3. ``judge`` for each test part.
-
-    ``settings``: fields of ``feature_extractors.settings.Settings``.
-    """
+    their scores; otherwise these are added. Calls come in this order: ``add_sample_to_mem_bank`` for each training
+    part, ``run_coreset``; if ``needs_late_fusion_pass``, ``add_sample_to_late_fusion_mem_bank`` for each training part
+    again and ``run_late_fusion``; ``judge`` for each test part."""
 
     bank_names = ()
     fixed_map_size = FIXED_MAP_SIZE  # None: maps have the side ``img_size``
@@ -231,11 +225,9 @@ class Features(ReleasedNames):
             self.late_fusion.add([*scores.values()], [*maps.values()])
 
     def run_late_fusion(self, paths=None, parameters=DEFAULTS):
-        """Fit the late fusion to the measured training parts.
-
-        With ``training_maps``, the attribute ``training`` is set: a TrainingParts with each training part's result,
-        measured without its own rows, under ``paths``, and the statistics for ``parameters``.
-        """
+        """Fit the late fusion to the measured training parts. With ``training_maps``, the attribute ``training`` is
+        set: the TrainingParts, each measured without its own rows, under ``paths``, and the statistics for
+        ``parameters``."""
         self.release_patches()
         if self.learns:
             self._fit_late_fusion()

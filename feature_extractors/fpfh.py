@@ -1,9 +1,7 @@
 """Fast point feature histograms (FPFH) of an organised point cloud: 33 numbers per point, without network weights.
 
-Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. A point's histogram describes how
-the normals around it turn, by three angles with 11 bins each. The released M3DM has no such feature. Horwitz, Hoshen:
-Back to the Feature, 2022, report image-level results of memory banks on FPFH.
-"""
+Rusu, Blodow, Beetz: Fast Point Feature Histograms for 3D Registration, ICRA 2009. The released M3DM has no such
+feature. Horwitz, Hoshen: Back to the Feature, 2022, report image-level results of memory banks on FPFH."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -36,33 +34,23 @@ def fpfh_patches(xyz, valid):
 
 
 def fpfh(points, normal_points=NORMAL_POINTS, feature_points=FPFH_POINTS):
-    """FPFH of points.
+    """FPFH [N, 33] float32 of ``points`` [N, 3], in per cent: each angle's 11 bins sum to 200.
 
     A point forms a pair with each of its nearest points. The source of a pair is the end whose normal is nearer to the
     line between them. Let n be its normal, d the unit direction to the other end, and m the other end's normal. The
-    three angles are n·d; v·m for v = d×n/|d×n|; and the angle of m in the plane of n and w = n×v,
-    atan2(w·m, n·m) = atan2(d·m - (n·d)(n·m), |d×n| n·m). They follow from n·d, d·m, n·m and the triple product alone;
-    the triple product has the same value whichever end is the source. If both ends are equally near, as between points
-    with the same surroundings, the point itself is the source; otherwise rounding would choose the sign of n·d (in
-    Open3D it does). If d is parallel to n, all three count as 0, as in Open3D.
+    three angles are n·d; v·m for v = d×n/|d×n|; and the angle of m in the plane of n and w = n×v, atan2(w·m, n·m) =
+    atan2(d·m - (n·d)(n·m), |d×n| n·m). They follow from n·d, d·m, n·m and the triple product alone; the triple product
+    has the same value whichever end is the source. If both ends are equally near, as between points with the same
+    surroundings, the point itself is the source; otherwise rounding would choose the sign of n·d (in Open3D it does).
+    If d is parallel to n, all three count as 0, as in Open3D.
 
-    A point's own (simplified) histogram counts these angles, in per cent of the pairs. FPFH adds the mean of the
-    neighbours' histograms, weighted with 1/distance², also in per cent. So each angle's 11 bins sum to 200. Neighbours
-    at exactly the same place have no direction and do not count; a point without other neighbours gets 0. Of points
-    equally far away at the edge of the neighbourhood, any may belong to it.
+    A point's own (simplified) histogram counts these angles. FPFH adds the mean of the neighbours' histograms, weighted
+    with 1/distance². Neighbours at exactly the same place do not count; a point without other neighbours gets 0. Of
+    points equally far away at the edge of the neighbourhood, any may belong to it. The number of threads changes
+    nothing.
 
-    The function uses as many threads as torch; the result does not depend on their number.
-
-    Args:
-        points: [N, 3] floats.
-        normal_points, feature_points: nearest points that a normal is fitted to, and that a histogram is made of, the
-            point itself included; ``feature_points`` is not the smaller one.
-
-    Returns:
-        [N, 33] float32.
-
-    Raises InputError: a point is not finite.
-    """
+    ``normal_points``, ``feature_points``: nearest points that a normal is fitted to, and that a histogram is made of,
+    the point itself included; ``feature_points`` is not the smaller one. Raises InputError: a point is not finite."""
     points = np.ascontiguousarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
         raise InputError("the point cloud holds NaN or infinite coordinates; mark such pixels as background (0, 0, 0)")

@@ -1,14 +1,11 @@
 """The compiled loops of FPFH (Numba): nearest points, normals, histograms.
 
-The points lie in an order in which neighbours in space are neighbours in memory, cut into leaves of ``LEAF`` points
-(:func:`order_by_place`). Each loop works on the leaves ``first`` to ``last``, so that threads can share the work, and
-releases Python's lock. The compiled code is kept in the user's cache folder.
+The points lie in an order in which neighbours in space are neighbours in memory, cut into leaves of ``LEAF`` points.
+Each loop works on the leaves ``first`` to ``last``, so that threads can share the work, and releases Python's lock.
 
-*Exact nearest points*. The points of a leaf share their candidates: all points within a distance R of the leaf's box.
-R is a guess from the leaf before. A point's k-th smallest distance to the candidates is at least its true one, since
-the candidates are some of the points. If it is at most R, no other point can be nearer, so the result is exact.
-Otherwise R becomes the largest of these distances, which makes the second result exact.
-"""
+*Exact nearest points*. The points of a leaf share their candidates: all points within a distance R of the leaf's box, R
+guessed from the leaf before. If a point's k-th smallest distance to the candidates is at most R, no other point can be
+nearer. Otherwise R becomes the largest of these distances, which makes the second result exact."""
 
 import os
 import sys
@@ -133,10 +130,7 @@ def _gather(points, boxes, leaf, reach, out, index):
 
 @_compiled
 def _limit(values, count, k, guess):
-    """A limit that exactly ``k`` of the first ``count`` ``values`` do not exceed; inf if none was found, as with ties.
-
-    On a surface the number of points within a squared distance grows about as that, so the limit is interpolated.
-    """
+    """A limit, interpolated, that exactly ``k`` of the first ``count`` ``values`` do not exceed; inf if none was found."""
     low, below, high, above = 0.0, 0, np.inf, count
     for step in range(STEPS):
         found = 0
@@ -216,10 +210,8 @@ def nearest(points, boxes, few, many, first, last, index, squared):
 
 @_compiled
 def _flattest(a, v):
-    """(the direction x, y, z in which a symmetric matrix is smallest, its largest eigenvalue), by Jacobi's rotations.
-
-    ``a`` [3, 3] is the matrix; it and ``v`` [3, 3] are written.
-    """
+    """(direction x, y, z in which a symmetric matrix is smallest, its largest eigenvalue), by Jacobi; ``a``, ``v`` are
+    written."""
     for i in range(3):
         for j in range(3):
             v[i, j] = i == j
@@ -250,11 +242,8 @@ def _flattest(a, v):
 
 @_compiled
 def normals(points, index, few, first, last, out):
-    """Normals of unit length, turned to the camera, which is at 0: where the ``few`` nearest points spread least.
-
-    If there are fewer than 3, or all lie at one place, the normal points to the camera. ``out`` [N, 3] float32 is
-    written.
-    """
+    """Write ``out`` [N, 3]: unit normals, turned to the camera at 0, where the ``few`` nearest points spread least. If
+    there are fewer than 3, or all lie at one place, the normal points to the camera."""
     total, matrix, axes = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
     for i in range(first * LEAF, min(len(points), last * LEAF)):
         total[:] = 0
@@ -283,10 +272,8 @@ def normals(points, index, few, first, last, out):
 
 @_compiled
 def single_histograms(points, index, squared, first, last, out):
-    """The simplified histograms, see ``feature_extractors.fpfh.fpfh``; ``out`` [N, WIDE] float32, 0, is written.
-
-    ``points``: [N, 8] float32: centred places, so that they keep their precision, a 0, normals, a 0.
-    """
+    """Write the simplified histograms, see ``feature_extractors.fpfh.fpfh``, into ``out`` [N, WIDE] float32, 0.
+    ``points`` [N, 8] float32: centred places, so that they keep their precision, a 0, normals, a 0."""
     # rows of fixed length, so that the compiler sees that they are apart, and computes many pairs at once
     d, m, bins = np.empty((3, PAIRS), np.float32), np.empty((3, PAIRS), np.float32), np.empty((3, PAIRS), np.int32)
     length = np.empty(PAIRS, np.float32)

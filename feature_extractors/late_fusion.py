@@ -8,10 +8,8 @@ LEARNED = ("coef", "offset")  # what a fitted SVM's scores depend on
 
 
 class LinearModel(NamedTuple):
-    """What a fitted ``sklearn.linear_model.SGDOneClassSVM`` scores with: coef_ [banks] and offset_ [1].
-
-    Apart from scikit-learn, whose import takes a second, since a saved model only scores.
-    """
+    """What a fitted ``sklearn.linear_model.SGDOneClassSVM`` scores with: coef_ [banks] and offset_ [1]. Apart from
+    scikit-learn, whose import takes a second, since a saved model only scores."""
 
     coef_: np.ndarray
     offset_: np.ndarray
@@ -22,12 +20,8 @@ class LinearModel(NamedTuple):
 
 
 class LateFusion:
-    """Two one-class SVMs: ``score_model`` for image scores, ``pixel_model`` for pixels; None before they are fitted.
-
-    Args:
-        score_lambdas, map_lambdas: one factor per bank, applied to its scores and to its maps.
-        nu, max_iter: parameters of ``sklearn.linear_model.SGDOneClassSVM``.
-    """
+    """Two ``SGDOneClassSVM``: ``score_model`` for image scores, ``pixel_model`` for pixels; None before they are
+    fitted. ``score_lambdas``, ``map_lambdas``: one factor per bank, applied to its scores and to its maps."""
 
     def __init__(self, score_lambdas, map_lambdas, nu=0.5, max_iter=1000):
         self.score_lambdas = np.asarray(score_lambdas, dtype=np.float32)

@@ -17,14 +17,9 @@ NO_PART = -1  # part of a row that comes from no training part
 class MemoryBank:
     """Patches of normal parts and the released nearest-row scoring.
 
-    Args:
-        rows: [R, C] float32 tensor, scaled; searched on its device.
-        part: [R] int64 tensor (CPU), the number of the training part that each row comes from, or ``NO_PART``.
-        mean, std: scalars; a patch v is measured as (v - mean) / std.
-        weight_eps: added to the denominator of the score's weight.
-        divisor: of s*, e2 and e3 (see :meth:`measure`), and so of the score.
-        search: a known RowSearch over the rows; None: it is made.
-    """
+    ``rows`` [R, C] float32 are scaled: a patch v is measured as (v - mean) / std. ``part`` [R] int64 (CPU): the
+    training part that each row comes from, or ``NO_PART``. ``weight_eps`` is added to the denominator of the score's
+    weight; ``divisor``: of s*, e2 and e3 (see :meth:`measure`), and so of the score."""
 
     def __init__(self, rows, part, mean=0.0, std=1.0, weight_eps=0.0, divisor=1.0, search=None):
         self.rows, self.part = rows, part
@@ -38,14 +33,12 @@ class MemoryBank:
 
     @torch.no_grad()
     def measure(self, patches, excluding_part=None):
-        """(Score of a sample, a 0-d tensor; Nearest of [P] each), from its unscaled patches [P, C].
+        """(Score of a sample, a 0-d tensor; Nearest of [P] each), from its unscaled patches [P, C], without the rows of
+        the training part ``excluding_part``. Raises InputError: fewer than 3 rows are left.
 
-        The rows of the training part ``excluding_part`` are left out; InputError if fewer than 3 rows are left.
-
-        Let p be the patch with the largest distance s*, b its nearest row, e2 and e3 the distances of p to the 2nd
-        and 3rd of the rows nearest to b (b is the first), and D = sqrt(C). Then
-        score = s* (1 - exp(s*/D) / (exp(e2/D) + exp(e3/D))).
-        """
+        Let p be the patch with the largest distance s*, b its nearest row, e2 and e3 the distances of p to the 2nd and
+        3rd of the rows nearest to b (b is the first), and D = sqrt(C). Then score = s* (1 - exp(s*/D) / (exp(e2/D) +
+        exp(e3/D)))."""
         own = self._rows_of_part[excluding_part] if excluding_part in range(len(self._rows_of_part)) else 0
         if len(self) - own < NEEDED:
             raise InputError(
@@ -66,11 +59,9 @@ class MemoryBank:
 
 
 def anomaly_map(distance, size, float_blur=False):
-    """Anomaly map [size, size] float32: patch distances [h·w] of a square grid, upsampled and blurred.
-
-    ``float_blur``: blur the float map (Gaussian, sigma 4, edge replicated, cut at 4 sigma). If False, as released, the
-    map becomes an 8-bit image (its maximum is 255) and is blurred by PIL's Gaussian blur.
-    """
+    """Anomaly map [size, size] float32: patch distances [h·w] of a square grid, upsampled and blurred. ``float_blur``:
+    Gaussian, sigma 4, edge replicated, cut at 4 sigma. If False, as released, the map becomes an 8-bit image (its
+    maximum is 255) and is blurred by PIL's Gaussian blur."""
     side = round(len(distance) ** 0.5)
     grid = distance.reshape(1, 1, side, side)
     grid = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()

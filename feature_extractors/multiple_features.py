@@ -67,11 +67,8 @@ class DoubleRGBPointFeatures(Features):
         return kept
 
     def scaling(self, name):
-        """The xyz bank's mean and the RGB bank's std for all banks; with --fix scaling, each bank's own.
-
-        With FPFH, which the release does not have, each bank is always scaled by its own: FPFH values are in per cent,
-        and divided by the RGB bank's std they would overflow the score's exponentials.
-        """
+        """The xyz bank's mean and the RGB bank's std for all banks; with --fix scaling, each bank's own. So always with
+        FPFH, whose per cents, divided by the RGB bank's std, would overflow the score's exponentials."""
         if self.fixes.scaling or self.extractor.fpfh:
             return self.stores[name].mean_std()
         return self.stores["xyz"].mean_std()[0], self.stores["rgb"].mean_std()[1]

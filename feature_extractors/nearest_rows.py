@@ -34,11 +34,8 @@ class Nearest(NamedTuple):
 
 
 class LowerBound(NamedTuple):
-    """What the lower bound of the distances to R rows needs; the module's docstring has the formula.
-
-    centre: [C], subtracted first; directions: [C, DIRECTIONS], Q; z: [R, DIRECTIONS + 1]; largest_norm: the largest
-    squared norm of a row.
-    """
+    """What the lower bound of the distances to R rows needs: centre [C], subtracted first; directions [C, DIRECTIONS],
+    Q; z [R, DIRECTIONS + 1]; the largest squared norm of a row."""
 
     centre: torch.Tensor
     directions: torch.Tensor
@@ -64,16 +61,11 @@ class LowerBound(NamedTuple):
 
 
 class RowSearch:
-    """Rows of a memory bank, prepared for the search.
+    """``rows`` [R, C] float32 of a memory bank, prepared for the search on their device.
 
-    Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release.
-    With 1000 columns of unit scale, rounding makes the distance of a row to itself about 0.02.
-
-    Args:
-        rows: [R, C] float32 tensor; searched on its device.
-        bounded: whether to use a :class:`LowerBound`; None: if it pays.
-        norms, bound: what a RowSearch of the same rows has found, if it is known.
-    """
+    Distances are computed in float32 as ‖p‖² + ‖r‖² - 2 p·r, with one matrix product, as in the release. With 1000
+    columns of unit scale, rounding makes the distance of a row to itself about 0.02. ``bounded``: whether to use a
+    :class:`LowerBound`; None: if it pays. ``norms``, ``bound``: from a RowSearch of the same rows, if known."""
 
     def __init__(self, rows, bounded=None, norms=None, bound=None):
         self.rows, self.norms, self.bound = rows, norms, bound
@@ -143,11 +135,8 @@ class RowSearch:
         return Nearest(squared - (patches * patches).sum(1), index)
 
     def _compare_with_candidates(self, patches, norms):
-        """As :meth:`_compare`, but only with rows whose lower bound does not exceed an upper bound.
-
-        Patches are handled in groups of similar ones. A patch's upper bound is its distance to the row with the
-        smallest lower bound. The rows that may be nearest to any patch of a group are compared with the whole group.
-        """
+        """As :meth:`_compare`, but groups of similar patches meet only rows whose lower bound is at most an upper
+        bound."""
         bound, excluded = self.bound, (~norms.isfinite()).nonzero()[:, 0]
         z = bound.project(patches)
         slack = ROUNDING * ((patches * patches).sum(1) + bound.largest_norm)

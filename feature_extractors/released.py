@@ -7,14 +7,9 @@ from scoring.metrics import compute_metrics
 
 
 class ReleasedNames:
-    """Call ``predict`` for each test part, then ``calculate_metrics``; the attributes are the release's.
-
-    Attributes:
-        image_preds: one [1] array per part; ``calculate_metrics`` stacks them to [n, 1].
-        image_labels: one [1] tensor per part; stacked in the same way.
-        predictions, gts: one map [S, S] and one 0/1 mask [S, S] per part.
-        pixel_preds, pixel_labels: all pixels of the maps and of the masks, flat.
-        image_rocauc, pixel_rocauc, au_pro: set by ``calculate_metrics``; None if undefined.
+    """Call ``predict`` for each test part, then ``calculate_metrics``; the attributes are the release's: image_preds
+    one [1] array and image_labels one [1] tensor per part, both stacked to [n, 1] by ``calculate_metrics``; predictions
+    and gts one map and one 0/1 mask [S, S] per part; pixel_preds and pixel_labels flat; the metrics None if undefined.
     """
 
     def __init__(self):

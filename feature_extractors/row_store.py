@@ -15,16 +15,12 @@ BLOCK = 2**24  # floats read at once: 64 MiB
 
 
 class RowStore:
-    """Float32 rows of one width, appended part by part; they are read in blocks or part by part.
+    """Float32 rows of one ``width`` (None before the first part), appended part by part; read in blocks or part by
+    part.
 
-    Args:
-        folder: folder of the temporary file; None: the rows stay in memory. The file has no name (on Windows: the
-            system deletes it when it is closed), so it disappears however the run ends.
-
-    Attributes:
-        width: number of columns; None before the first part.
-        starts: number of the first row of each part; the last entry is the total number of rows.
-    """
+    ``folder``: of the temporary file, None: the rows stay in memory. The file has no name (on Windows: the system
+    deletes it when it is closed), so it disappears however the run ends. ``starts``: number of each part's first row,
+    then of all."""
 
     def __init__(self, folder=None):
         self._file = io.BytesIO() if folder is None else tempfile.TemporaryFile(dir=folder)

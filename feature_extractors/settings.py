@@ -1,7 +1,5 @@
-"""The options of a method: the banks of each method, its settings, and its fixes of the release's defects.
-
-This module does not import torch, so a command line can be checked before torch is loaded, which takes seconds.
-"""
+"""The options of a method: the banks of each method, its settings, and its fixes of the release's defects. It does not
+import torch, so a command line can be checked before torch is loaded, which takes seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
