@@ -176,7 +176,7 @@ class FarthestFirst:
             torch.minimum(nearest, distances(rows, rows[best])[:, 0], out=nearest)
 
     def _exact_nearest(self, candidate_pool):
-        """Distance [P] of each row of the pool to its nearest pick, from differences; products say which to compare."""
+        """Distance [P] of each pool row to its nearest pick, from differences; products say which to compare."""
         centers = self.picked[: self.done]
         norms, nearest = self.norms[centers], torch.full((len(candidate_pool),), torch.inf, device=self.rows.device)
         below, above = self.reduced[centers].T, self.reduced_negated[centers].T

@@ -130,7 +130,7 @@ def _gather(points, boxes, leaf, reach, out, index):
 
 @_compiled
 def _limit(values, count, k, guess):
-    """An interpolated limit that exactly ``k`` of the first ``count`` ``values`` do not exceed; inf if there is none."""
+    """A limit, interpolated, that ``k`` of the first ``count`` ``values`` do not exceed; inf if there is none."""
     low, below, high, above = 0.0, 0, np.inf, count
     for step in range(STEPS):
         found = 0
