@@ -266,4 +266,6 @@ def reading_of(model: SavedModel) -> Reading:
 def examined_with(model: SavedModel) -> tuple[Options, Facts]:
     """(Options, Facts of what the training parts have in common) with which scans to be judged are examined."""
     meta, settings = model.meta, model.meta["fitted"]["settings"]
-    return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**tuples(meta.get("usual") or {}))
+    # models of earlier states know more facts
+    usual = {name: of for name, of in tuples(meta.get("usual") or {}).items() if name in Facts._fields}
+    return Options(settings["img_size"], meta.get("min_points", 1)), Facts(**usual)

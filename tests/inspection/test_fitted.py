@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from feature_extractors.multiple_features import METHODS
 from feature_extractors.nearest_rows import FEWEST_BOUNDED
 from feature_extractors.settings import Fixes
 from inspection.fitted import restored_method, state_of
+from inspection.saved_model import SavedModel, examined_with
 from tests.fakes import FakeExtractor
 
 WIDTHS = {"rgb": 70, "xyz": 80, "fusion": 90}
@@ -83,3 +85,8 @@ def test_a_model_of_half_precision_of_version_0_9_still_judges():
 def test_train_mode_is_refused():
     with pytest.raises(InputError, match="train mode"):
         state_of(fitted("Point_MAE", Fixes()), "Point_MAE")
+
+
+def test_facts_that_earlier_models_know_are_ignored():
+    meta = {"fitted": {"settings": {"img_size": 224}}, "usual": {"picture_bits": 8, "mask_largest": 0.0}}
+    assert examined_with(SavedModel(Path("old.m3dm"), {}, meta))[1].picture_bits == 8
