@@ -16,7 +16,8 @@ DEEPEST = 90  # percent of the strong places that are no deeper than what is tol
 CLEAR = 4.0  # normal spreads that a place clearly differs by
 ENOUGH = 0.2  # where this share of a region's places clearly differs in height, a region of colour tells it too
 LIGHTER = 0.05  # logarithm: smaller differences of brightness are not named
-HUES = ("redder", "greener"), ("bluer", "yellower")  # above, below 0
+MORE, LESS = ("redder", "greener", "bluer"), ("less red", "less green", "yellower")  # of red, green, blue
+MUCH_LESS = 1.2  # times as much as another channel has more: what is lacking is named
 
 
 class PlaceFacts(NamedTuple):
@@ -139,7 +140,9 @@ def _colour(facts: PlaceFacts) -> str:
     if abs(facts.brightness) > LIGHTER:
         share = 100 * abs(np.expm1(facts.brightness))
         words.append(f"{share:.0f} % {'brighter' if facts.brightness > 0 else 'darker'} than good parts")
-    value, (above, below) = max(zip(facts.hues, HUES), key=lambda of: abs(of[0]))
-    if abs(value) > max(LIGHTER, 0.3 * abs(facts.brightness)):
-        words.append(above if value > 0 else below)
+    if max(map(abs, facts.hues)) > max(LIGHTER, 0.3 * abs(facts.brightness)):
+        channels = np.array([facts.hues[0], 0, facts.hues[1]])
+        channels -= channels.mean()
+        lacking = -channels.min() > MUCH_LESS * channels.max()
+        words.append(LESS[channels.argmin()] if lacking else MORE[channels.argmax()])
     return " and ".join(words) or "another colour than good parts"

@@ -87,7 +87,10 @@ TEXTS = [
     (dict(height_mm=0.12), 4.2, "0.12 mm higher than good parts over 4.2 mm² at x 12.5"),
     (dict(COLOUR, brightness=-0.2), 20, f"18 % darker than good parts {OVER}"),
     (dict(kind="colour", brightness=-0.2), 20, f"0.8 mm lower and 18 % darker than good parts {OVER}"),
-    (dict(COLOUR, hues=(-0.2, 0.1)), 20, f"greener {OVER}"),
+    (dict(COLOUR, hues=(-0.2, 0.1)), 20, f"less red {OVER}"),
+    (dict(COLOUR, hues=(-0.5, 0.5)), 20, f"bluer {OVER}"),  # a blue cable instead of an orange one
+    (dict(COLOUR, hues=(-0.3, -0.3)), 20, f"greener {OVER}"),
+    (dict(COLOUR, kind="brightness", brightness=0.15), 20, f"16 % brighter than good parts in the same light {OVER}"),
     (dict(COLOUR, brightness=0.2, hues=(0.1, -0.3)), 20, f"22 % brighter than good parts and yellower {OVER}"),
     (COLOUR, 20, f"another colour than good parts {OVER}"),
     (dict(kind="missing"), 20, f"no surface {OVER}, where good parts have one"),
